@@ -1,0 +1,126 @@
+"""Every error patchbay raises on purpose, and the exit code each ends in.
+
+::
+
+    PatchbayError
+    ├── InputError           2  the command line or a sim file is wrong; carries Diagnostics; nothing ran
+    ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
+    ├── LabError             1  the network could not be made or changed as asked
+    │   └── KernelError      1  one kernel operation was refused; carries the operation and errno
+    ├── StepError            1  a step failed; carries what the report shows
+    │   ├── CommandNotFound  1  the program of a step is not there
+    │   ├── StepTimeout      1  a step or the sim ran out of time
+    │   ├── CaptureMissing   1  a capture can no longer appear
+    │   └── AssertionFailed  1  an assertion does not hold
+    └── SandboxDied          3  a sandbox ended without saying why
+
+Only the command line prints these and turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+import errno as errno_names
+import os
+from collections.abc import Sequence
+from typing import ClassVar
+
+import msgspec
+
+
+class Diagnostic(msgspec.Struct, frozen=True, order=True):
+    """One thing that is wrong in an input file.
+
+    `line` counts from 1; 0 means the whole file. `key` is the dotted path in the document, "" for the file.
+    """
+
+    file: str
+    line: int
+    key: str
+    message: str
+    expected: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        key = f" {self.key}:" if self.key else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        return f"{place}:{key} {self.message}{expected}"
+
+
+class PatchbayError(Exception):
+    """The root of the tree."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class InputError(PatchbayError):
+    """The command line or a sim file is wrong. Nothing has run."""
+
+    exit_code = 2
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n".join(map(str, self.diagnostics)))
+
+
+class HostError(PatchbayError):
+    """This machine cannot run labs. `remedy` is a command or a sentence that fixes it."""
+
+    exit_code = 4
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}; {remedy}" if remedy else problem)
+
+
+class LabError(PatchbayError):
+    """The network could not be made or changed as asked. `node` is a router, a device, "ix" or ""."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, node: str = "") -> None:
+        self.node = node
+        super().__init__(f"{node}: {message}" if node else message)
+
+
+class KernelError(LabError):
+    """One kernel operation was refused."""
+
+    def __init__(self, operation: str, errno: int, node: str = "", detail: str = "") -> None:
+        self.operation = operation
+        self.errno = errno
+        name = errno_names.errorcode.get(errno, str(errno))
+        reason = f"{os.strerror(errno)} ({name})" + (f": {detail}" if detail else "")
+        super().__init__(f"{operation}: {reason}", node)
+
+
+class StepError(PatchbayError):
+    """A step failed. `output` holds the last lines of the output involved."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, output: Sequence[str] = ()) -> None:
+        self.output = tuple(output)
+        super().__init__(message)
+
+
+class CommandNotFound(StepError):
+    """The program of a step is not there or cannot be executed."""
+
+
+class StepTimeout(StepError):
+    """A step, or the sim as a whole, ran out of time."""
+
+
+class CaptureMissing(StepError):
+    """A capture that a step needs can no longer appear."""
+
+
+class AssertionFailed(StepError):
+    """An assertion does not hold."""
+
+
+class SandboxDied(PatchbayError):
+    """A sandbox ended without saying why: a defect of ours, or something outside killed it."""
+
+    exit_code = 3
