@@ -1,0 +1,1 @@
+"""Frozen records that the layers exchange, and the small grammars that more than one layer reads."""

@@ -1,0 +1,25 @@
+"""Durations as the TOML files write them: "300s", "1.5s", "500ms", "2m"."""
+
+from __future__ import annotations
+
+import re
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+EXPECTED = 'a duration such as "500ms", "1.5s" or "2m"'
+
+
+def parse_duration(text: str) -> float:
+    """Seconds. Raises ValueError when `text` is not a number followed by ms, s, m or h."""
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration")
+    return float(found[1]) * _UNITS_S[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest text that `parse_duration` reads back as `seconds`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    return f"{seconds:g}s"

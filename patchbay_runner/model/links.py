@@ -1,0 +1,48 @@
+"""Link conditions: what a link does to the packets that cross it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Direction = Literal["up", "down", "both"]
+
+
+class LinkCondition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An impairment of one direction of a link.
+
+    `rate_kbit` counts frame bytes, 0 is unlimited. Percentages run from 0 to 100. Jitter is uniform, plus or minus,
+    around the one-way latency. `loss_burst` is the mean length of a loss burst in packets (Gilbert-Elliott; 0 is
+    independent loss), `buffer_ms` the depth of the queue at the asked rate (0 leaves it to the engine).
+    """
+
+    latency_ms: float = 0.0
+    jitter_ms: float = 0.0
+    loss_pct: float = 0.0
+    rate_kbit: float = 0.0
+    reorder_pct: float = 0.0
+    duplicate_pct: float = 0.0
+    corrupt_pct: float = 0.0
+    loss_burst: float = 0.0
+    buffer_ms: float = 0.0
+
+    @property
+    def is_clear(self) -> bool:
+        return self == _CLEAR
+
+
+_CLEAR = LinkCondition()
+
+PRESETS: dict[str, LinkCondition] = {
+    "lan": _CLEAR,
+    "wifi": LinkCondition(latency_ms=5, jitter_ms=2, loss_pct=0.1),
+    "wifi-bad": LinkCondition(latency_ms=40, jitter_ms=15, loss_pct=2, rate_kbit=20_000),
+    "mobile-4g": LinkCondition(latency_ms=25, jitter_ms=8, loss_pct=0.5),
+    "mobile-3g": LinkCondition(latency_ms=100, jitter_ms=30, loss_pct=2, rate_kbit=2_000),
+    "satellite": LinkCondition(latency_ms=40, jitter_ms=7, loss_pct=1),
+    "satellite-geo": LinkCondition(latency_ms=300, jitter_ms=20, loss_pct=0.5, rate_kbit=25_000),
+}
+
+# Names that older documents use for the same conditions.
+PRESET_ALIASES: dict[str, str] = {"mobile": "mobile-4g", "mobile4g": "mobile-4g", "mobile3g": "mobile-3g"}

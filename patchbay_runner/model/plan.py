@@ -1,0 +1,63 @@
+"""A plan: everything that one variant of a sim needs, resolved and checked. It round-trips through JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from patchbay_runner.model.steps import Scalar, Step
+from patchbay_runner.model.topology import Topology
+
+BinaryMode = Literal["path", "fetch", "build", "target"]
+SandboxUser = Literal["caller", "root"]
+
+
+class Binary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the program behind `${binary.name}` comes from. Only `path` is resolved so far."""
+
+    name: str
+    mode: BinaryMode
+    path: str | None = None
+    url: str | None = None
+    repo: str | None = None
+    commit: str = "main"
+    example: str | None = None
+    bin: str | None = None
+    features: tuple[str, ...] = ()
+    all_features: bool = False
+
+
+class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to build from the project's workspace before anything runs."""
+
+    mode: Literal["build"] = "build"
+    examples: tuple[str, ...] = ()
+    bins: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    all_features: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place."""
+
+    name: str
+    source: str
+    matrix: dict[str, Scalar] = {}
+    user: SandboxUser = "caller"
+    topology: Topology = Topology()
+    topology_name: str | None = None
+    binaries: tuple[Binary, ...] = ()
+    prepare: tuple[Prepare, ...] = ()
+    steps: tuple[Step, ...] = ()
+    unbuilt: tuple[str, ...] = ()
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """JSON."""
+    return msgspec.json.encode(plan)
+
+
+def decode_plan(data: bytes) -> Plan:
+    """Raises msgspec.ValidationError when `data` is not a plan."""
+    return msgspec.json.decode(data, type=Plan)

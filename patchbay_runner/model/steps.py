@@ -1,0 +1,149 @@
+"""The steps of a plan: flat, typed, every name resolved. Durations are seconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from patchbay_runner.model.assertions import Assertion
+from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.topology import Origin
+
+Stream = Literal["stdout", "stderr"]
+ParserName = Literal["text", "ndjson", "json"]
+DurationUnit = Literal["s", "ms", "us"]
+ExpectedExit = int | Literal["any"]
+Scalar = str | bool | int | float
+
+# How long a step waits for a capture, and wait-for for a process, when it does not say itself.
+DEFAULT_TIMEOUT_S = 300.0
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to take from a program's output. `match` maps dotted keys to the values that they must have."""
+
+    name: str
+    pipe: Stream = "stdout"
+    regex: str | None = None
+    match: dict[str, Scalar] = {}
+    pick: str | None = None
+
+
+class ResultKeys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Capture keys ("step.capture") of the normalised results; None is not reported.
+
+    `duration_unit` None is the documents' rule: an integer is microseconds, a decimal is seconds.
+    """
+
+    duration: str | None = None
+    up_bytes: str | None = None
+    down_bytes: str | None = None
+    latency_ms: str | None = None
+    duration_unit: DurationUnit | None = None
+
+
+class StepBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="action"):
+    """What every step has. `id` is "" where a step has none; `requires` holds capture keys."""
+
+    id: str = ""
+    requires: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    origin: Origin = Origin()
+
+
+class ProcessStep(StepBase, frozen=True, kw_only=True, omit_defaults=True):
+    """What `run` and `spawn` share. `device` may be a router or "ix". `cwd` is relative to the project root."""
+
+    device: str
+    cmd: tuple[str, ...]
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    parser: ParserName = "text"
+    captures: tuple[Capture, ...] = ()
+    results: ResultKeys | None = None
+    expect_exit: ExpectedExit | None = None
+
+
+class Run(ProcessStep, frozen=True, kw_only=True, omit_defaults=True, tag="run"):
+    """Runs a program to its end."""
+
+
+class Spawn(ProcessStep, frozen=True, kw_only=True, omit_defaults=True, tag="spawn"):
+    """Starts a program in the background, then pauses for `ready_after_s`."""
+
+    ready_after_s: float = 0.0
+
+
+class WaitFor(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait-for"):
+    """Waits for the spawned process of step `id` to end."""
+
+    expect_exit: ExpectedExit | None = None
+
+
+class Wait(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait"):
+    """Sleeps."""
+
+    duration_s: float
+
+
+class Assert(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="assert"):
+    """Fails unless every check holds."""
+
+    checks: tuple[Assertion, ...]
+
+
+class GenCerts(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="gen-certs"):
+    """Makes a self-signed certificate. `san` None is the device's addresses alone."""
+
+    device: str | None = None
+    cn: str = "patchbay"
+    san: tuple[str, ...] = ()
+
+
+class GenFile(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="gen-file"):
+    """Writes an interpolated text to a file."""
+
+    content: str
+
+
+class LinkDown(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="link-down"):
+    """Takes an interface down."""
+
+    device: str
+    interface: str
+
+
+class LinkUp(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="link-up"):
+    """Brings an interface up, with its addresses and routes."""
+
+    device: str
+    interface: str
+
+
+class SetDefaultRoute(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-default-route"):
+    """Moves the default route of both families to interface `to`."""
+
+    device: str
+    to: str
+
+
+class SetLinkCondition(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-link-condition"):
+    """Impairs a link; `condition` None clears it."""
+
+    device: str
+    interface: str
+    condition: LinkCondition | None = None
+    direction: Direction = "up"
+
+
+Step = (
+    Run | Spawn | WaitFor | Wait | Assert | GenCerts | GenFile | LinkDown | LinkUp | SetDefaultRoute | SetLinkCondition
+)
+
+
+def action_of(step: Step) -> str:
+    """The step's action as the TOML file writes it."""
+    tag = step.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag

@@ -1,0 +1,108 @@
+"""A network as asked for: regions, routers, devices and their interfaces. Counted devices are already expanded."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.nat import Nat
+
+
+class IpSupport(Enum):
+    """The address families a router carries."""
+
+    DUAL_STACK = "dual-stack"
+    V4_ONLY = "v4-only"
+    V6_ONLY = "v6-only"
+
+    @property
+    def v4(self) -> bool:
+        return self is not IpSupport.V6_ONLY
+
+    @property
+    def v6(self) -> bool:
+        return self is not IpSupport.V4_ONLY
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where something was written. `line` counts from 1; 0 is unknown."""
+
+    file: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class NatV6(Enum):
+    """What a router does to IPv6 addresses."""
+
+    NONE = "none"
+    NPTV6 = "nptv6"
+    MASQUERADE = "masquerade"
+    NAT64 = "nat64"
+
+
+class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 4861 advertisement settings of a router."""
+
+    enabled: bool = True
+    interval_s: int = 30
+    lifetime_s: int = 1800
+
+
+class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A router. `upstream` None is the internet exchange; `mtu` None is the kernel's 1,500."""
+
+    name: str
+    upstream: str | None = None
+    region: str | None = None
+    nat: Nat = Nat()
+    nat_v6: NatV6 = NatV6.NONE
+    ip_support: IpSupport = IpSupport.DUAL_STACK
+    mtu: int | None = None
+    firewall: str = "none"
+    downlink: LinkCondition | None = None
+    ra: RouterAdvertisements = RouterAdvertisements()
+    origin: Origin = Origin()
+
+
+class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An interface of a device, plugged into the LAN of the router `gateway`."""
+
+    name: str
+    gateway: str
+    impair: LinkCondition | None = None
+    origin: Origin = Origin()
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A host. Interfaces stand in file order; the default route leaves by `default_via`, else by the first."""
+
+    name: str
+    interfaces: tuple[Interface, ...]
+    default_via: str | None = None
+    mtu: int | None = None
+    origin: Origin = Origin()
+
+    @property
+    def default_interface(self) -> str:
+        return self.default_via or self.interfaces[0].name
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A region; `latencies_ms` maps another region's name to the one-way delay towards it."""
+
+    name: str
+    latencies_ms: dict[str, float] = {}
+    origin: Origin = Origin()
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Routers and devices in file order."""
+
+    routers: tuple[Router, ...] = ()
+    devices: tuple[Device, ...] = ()
+    regions: tuple[Region, ...] = ()
