@@ -1,0 +1,46 @@
+# One command for each thing a developer does. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The interpreter that the virtual environment is made from: Python 3.11 or newer.
+PYTHON ?= python3
+export PYTHON
+# Debian keeps nft, tcpdump and nginx where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+.PHONY: help run test check bench system-packages venv clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
+
+run: ## install what is missing, then run every sim in sims/ (ARGS="--jobs 2" adds options)
+	@scripts/setup run
+	.venv/bin/patchbay run sims/ $(ARGS)
+
+test: ## install what is missing, then the whole test suite (as root: netns twice, as root and as an ordinary user)
+	@scripts/setup run test
+	@scripts/test
+
+check: ## ruff, strict mypy, the layer test
+	@scripts/setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -q tests/unit/test_layers.py
+	.venv/bin/python -m compileall -q patchbay_runner tests benchmarks
+
+bench: ## measure; as root also against Mininet (ARGS goes to the benchmarks)
+	@scripts/setup run test
+	@if [ "$$(id -u)" = 0 ]; then scripts/system-packages bench; fi
+	.venv/bin/python -m benchmarks $(ARGS)
+
+system-packages: ## the part that needs root: Debian packages for run, test and check
+	@scripts/system-packages venv run test
+
+venv: ## .venv with the project and the developer tools in it
+	@scripts/setup
+
+clean: ## remove what the other targets made, .venv included
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
