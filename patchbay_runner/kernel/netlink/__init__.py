@@ -1,0 +1,60 @@
+"""Our own rtnetlink: small pure encoders, and a socket that sends their requests in bulk.
+
+`links` and `addresses` build requests as bytes, `socket` carries them out, `dumps` reads the kernel's tables back.
+"""
+
+from patchbay_runner.kernel.netlink.addresses import (
+    ANY_V4,
+    ANY_V6,
+    NeighbourState,
+    Route,
+    RouteKind,
+    add_address,
+    add_route,
+    delete_address,
+    delete_bridge_entry,
+    delete_neighbour,
+    delete_route,
+    replace_route,
+    set_bridge_entry,
+    set_neighbour,
+)
+from patchbay_runner.kernel.netlink.describe import describe
+from patchbay_runner.kernel.netlink.links import (
+    LOOPBACK_IFINDEX,
+    LinkEnd,
+    bridge,
+    delete_link,
+    no_generated_addresses,
+    set_link,
+    set_up,
+    veth,
+)
+from patchbay_runner.kernel.netlink.socket import NetlinkSocket
+
+__all__ = [
+    "ANY_V4",
+    "ANY_V6",
+    "LOOPBACK_IFINDEX",
+    "LinkEnd",
+    "NeighbourState",
+    "NetlinkSocket",
+    "Route",
+    "RouteKind",
+    "add_address",
+    "add_route",
+    "bridge",
+    "delete_address",
+    "delete_bridge_entry",
+    "delete_link",
+    "delete_neighbour",
+    "delete_route",
+    "describe",
+    "no_generated_addresses",
+    "replace_route",
+    "set_bridge_entry",
+    "set_link",
+    "set_neighbour",
+    "set_up",
+    "veth",
+]
