@@ -1,0 +1,1 @@
+"""Mechanisms: sandbox, namespaces, mounts, processes, netlink, nftables. Knows nothing of labs."""

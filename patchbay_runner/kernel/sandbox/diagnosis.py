@@ -1,0 +1,73 @@
+"""Why a sandbox could not be made, and what helps. Pure but for reading the kernel's settings."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from patchbay_runner.errors import HostError
+from patchbay_runner.kernel.sandbox.messages import SetupFailed
+
+ReadSetting = Callable[[str], str | None]
+
+_REFUSALS = (errno.EPERM, errno.EACCES)
+
+
+def read_setting(name: str) -> str | None:
+    """A sysctl by its dotted name; None when this kernel does not have it or keeps it from us."""
+    try:
+        return Path("/proc/sys", *name.split(".")).read_text().strip()
+    except OSError:
+        return None
+
+
+def host_error(failure: SetupFailed, setting: ReadSetting = read_setting) -> HostError:
+    """The error to show for a refused operation."""
+    name = errno.errorcode.get(failure.errno, str(failure.errno))
+    problem = f"{failure.operation}: {os.strerror(failure.errno)} ({name})"
+    if failure.detail:
+        problem = f"{problem}: {failure.detail}"
+    return HostError(f"a sandbox cannot be made: {problem}", _remedy(failure, setting))
+
+
+def _remedy(failure: SetupFailed, setting: ReadSetting) -> str:
+    if failure.errno in _REFUSALS:
+        return _remedy_of_refusal(failure.operation, setting)
+    if failure.errno == errno.ENOSPC and failure.operation.startswith("unshare"):
+        return _remedy_of_limit(setting)
+    if failure.errno == errno.EINVAL and failure.operation.startswith("unshare"):
+        return "the kernel is built without one of the user, PID, mount, IPC, UTS and network namespaces"
+    if failure.errno in (errno.EAGAIN, errno.ENOMEM):
+        return "the host is out of processes or memory: see `ulimit -u` and `free -m`"
+    return ""
+
+
+def _remedy_of_refusal(operation: str, setting: ReadSetting) -> str:
+    if setting("kernel.apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "AppArmor keeps user namespaces from ordinary users: "
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    if setting("kernel.unprivileged_userns_clone") == "0":
+        return "user namespaces are switched off: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    if operation.startswith("unshare"):
+        return (
+            "a container's seccomp profile or a chroot keeps user namespaces from us: with Docker, "
+            "--security-opt seccomp=unconfined or --privileged"
+        )
+    if operation.startswith(("mount proc", "mount sysfs")):
+        return (
+            "a container hides parts of /proc or /sys: with Docker, "
+            "--security-opt systempaths=unconfined or --privileged"
+        )
+    return "something on this host restricts user namespaces (a container, AppArmor or SELinux); as root it may work"
+
+
+def _remedy_of_limit(setting: ReadSetting) -> str:
+    kinds = ("user", "pid", "mnt", "ipc", "uts", "net")
+    for kind in kinds:
+        if setting(f"user.max_{kind}_namespaces") == "0":
+            return f"sudo sysctl -w user.max_{kind}_namespaces=65536"
+    return "a limit on namespaces is reached: see `sysctl user` for user.max_*_namespaces"

@@ -1,0 +1,123 @@
+"""Linux system calls that Python 3.11 does not offer, each raising `KernelError` when the kernel refuses.
+
+Numbers and layouts are those of the kernel's user-space headers: linux/sched.h, linux/mount.h, linux/prctl.h,
+linux/capability.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from patchbay_runner.errors import KernelError
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_NOATIME = 0x400
+MS_NODIRATIME = 0x800
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+MS_RELATIME = 0x200000
+
+MNT_DETACH = 0x2
+
+_PR_SET_PDEATHSIG = 1
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+class _CapabilityData(ctypes.Structure):
+    _fields_ = [
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    ]
+
+
+def unshare(flags: int) -> None:
+    """Moves the calling thread into new namespaces (CLONE_NEW*). See unshare(2)."""
+    if _libc.unshare(flags) < 0:
+        raise KernelError(f"unshare {flags:#x}", ctypes.get_errno())
+
+
+def setns(fd: int, kind: int) -> None:
+    """Moves the calling thread into the namespace behind `fd`, which must be of `kind` (one CLONE_NEW*)."""
+    if _libc.setns(fd, kind) < 0:
+        raise KernelError(f"setns {kind:#x}", ctypes.get_errno())
+
+
+def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:
+    """mount(2). Empty texts are passed as the kernel's "none"."""
+    arguments = [os.fsencode(text) or None for text in (source, target, fstype)]
+    if _libc.mount(*arguments, flags, os.fsencode(data) or None) < 0:
+        raise KernelError(f"mount {fstype or source} on {target}", ctypes.get_errno())
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    if _libc.umount2(os.fsencode(target), flags) < 0:
+        raise KernelError(f"umount {target}", ctypes.get_errno())
+
+
+def sethostname(name: str) -> None:
+    """Sets the hostname of the current UTS namespace; at most 64 bytes."""
+    encoded = os.fsencode(name)
+    if _libc.sethostname(encoded, len(encoded)) < 0:
+        raise KernelError(f"sethostname {name}", ctypes.get_errno())
+
+
+def set_parent_death_signal(signum: int) -> None:
+    """The signal that the kernel sends us when the thread that forked us ends; cleared by changes of credentials."""
+    if _libc.prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0) < 0:
+        raise KernelError("prctl PR_SET_PDEATHSIG", ctypes.get_errno())
+
+
+def raise_ambient_capability(number: int) -> None:
+    """Adds a capability, already permitted and inheritable, to those that survive exec of an ordinary program."""
+    if _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0) < 0:
+        raise KernelError(f"prctl PR_CAP_AMBIENT_RAISE {number}", ctypes.get_errno())
+
+
+def capget() -> tuple[int, int, int]:
+    """Our effective, permitted and inheritable capabilities, as bit masks."""
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    halves = (_CapabilityData * 2)()
+    if _libc.capget(ctypes.byref(header), halves) < 0:
+        raise KernelError("capget", ctypes.get_errno())
+    low, high = halves
+    return (
+        low.effective | high.effective << 32,
+        low.permitted | high.permitted << 32,
+        low.inheritable | high.inheritable << 32,
+    )
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """Sets our capabilities from bit masks."""
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    halves = (_CapabilityData * 2)()
+    for index, half in enumerate(halves):
+        half.effective = effective >> (32 * index) & 0xFFFFFFFF
+        half.permitted = permitted >> (32 * index) & 0xFFFFFFFF
+        half.inheritable = inheritable >> (32 * index) & 0xFFFFFFFF
+    if _libc.capset(ctypes.byref(header), halves) < 0:
+        raise KernelError("capset", ctypes.get_errno())
