@@ -11,12 +11,13 @@ from patchbay_runner.kernel.netlink import wire
 from patchbay_runner.kernel.netlink.wire import Address
 
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_ANY = 0, 253, 255
 
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+RTA_METRICS, _RTAX_MTU = 8, 2
 _RTNH_F_ONLINK = 4
 MAIN_TABLE = 254
 _TABLE_IN_ATTRIBUTE = 252  # RT_TABLE_COMPAT: the table does not fit the header's octet
@@ -49,7 +50,7 @@ class Route(msgspec.Struct, frozen=True):
     """A route. `destination` also tells the family, so that a default route is `ANY_V4` or `ANY_V6` with length 0.
 
     `oif` is an ifindex, 0 for none. `metric` 0 is the kernel's default (0 for IPv4, 1,024 for IPv6). A gateway of the
-    other family is allowed for IPv4 destinations (RFC 5549).
+    other family is allowed for IPv4 destinations (RFC 5549). `mtu` in bytes, 0 for the interface's.
     """
 
     destination: Address
@@ -61,6 +62,7 @@ class Route(msgspec.Struct, frozen=True):
     onlink: bool = False
     table: int = MAIN_TABLE
     preferred_source: Address | None = None
+    mtu: int = 0
 
 
 ANY_V4 = bytes(4)
@@ -74,6 +76,8 @@ def add_address(
     flags = wire.CREATE_OR_REPLACE if replace else wire.CREATE_NEW
     address = wire.packed(address)
     body = _address(ifindex, address, prefix_length)
+    if len(address) == 4 and prefix_length < 31:
+        body += wire.attribute(IFA_BROADCAST, _broadcast(address, prefix_length))
     ifa_flags = (0 if prefix_route else IFA_F_NOPREFIXROUTE) | (IFA_F_NODAD if len(address) == 16 else 0)
     if ifa_flags:
         body += wire.u32(IFA_FLAGS, ifa_flags)
@@ -131,6 +135,11 @@ def _address(ifindex: int, address: bytes, prefix_length: int) -> bytes:
     return header + wire.attribute(IFA_LOCAL, address) + wire.attribute(IFA_ADDRESS, address)
 
 
+def _broadcast(address: bytes, prefix_length: int) -> bytes:
+    hosts = (1 << (32 - prefix_length)) - 1
+    return (int.from_bytes(address) | hosts).to_bytes(4)
+
+
 def _route(message: int, request_flags: int, route: Route) -> bytes:
     destination = wire.packed(route.destination)
     family = wire.family_of(destination)
@@ -150,6 +159,8 @@ def _route(message: int, request_flags: int, route: Route) -> bytes:
         body.append(wire.u32(RTA_PRIORITY, route.metric))
     if route.preferred_source is not None:
         body.append(wire.attribute(RTA_PREFSRC, wire.packed(route.preferred_source)))
+    if route.mtu:
+        body.append(wire.nested(RTA_METRICS, wire.u32(_RTAX_MTU, route.mtu)))
     if route.table > 255:
         body.append(wire.u32(RTA_TABLE, route.table))
     return wire.request(message, request_flags, b"".join(body))
