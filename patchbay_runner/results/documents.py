@@ -1,0 +1,197 @@
+"""The JSON documents of a run directory, field by field as `docs/reference/output.md` describes them.
+
+`schema` counts the incompatible changes of a document. Times are UTC, durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import Enum
+
+import msgspec
+
+from patchbay_runner.model.recording import StepResult
+from patchbay_runner.model.steps import Scalar
+
+# Documents are read by people too.
+_INDENT = 2
+
+
+class Status(Enum):
+    """Of a sim. A sim that is still pending when its run is over was never started."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    OK = "ok"
+    ERROR = "error"
+    INTERRUPTED = "interrupted"
+
+
+class RunStatus(Enum):
+    """Of a run. One that says `running` while nobody holds its lock was killed."""
+
+    RUNNING = "running"
+    DONE = "done"
+    INTERRUPTED = "interrupted"
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about where a run took place. The variables of the environment are not among them: they hold secrets."""
+
+    os: str
+    arch: str
+    family: str
+    kernel: str
+    python: str
+    current_dir: str
+    executable: str
+    patchbay_version: str
+
+
+class SimSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A sim in the manifest and in the progress. `error` is one line."""
+
+    sim: str
+    sim_dir: str
+    source: str
+    matrix: dict[str, Scalar]
+    status: Status
+    runtime_ms: int | None
+    sim_json: str
+    error: str | None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """manifest.json"""
+
+    schema: int = 1
+    run: str
+    status: RunStatus
+    started_at: str
+    ended_at: str | None
+    runtime_ms: int | None
+    success: bool | None
+    environment: Environment
+    simulations: tuple[SimSummary, ...]
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """progress.json"""
+
+    schema: int = 1
+    run: str
+    status: RunStatus
+    started_at: str
+    updated_at: str
+    total: int
+    completed: int
+    ok: int
+    error: int
+    current_sim: str | None
+    simulations: tuple[SimSummary, ...]
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sim is made of. `topology_ref` is None for a topology in the sim's own file."""
+
+    sim_path: str
+    topology_ref: str | None
+    topology_mode: str
+    routers: int
+    devices: int
+    regions: int
+    steps: int
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """A log file. `step` is None for the node's whole output; `path` is relative to the sim's directory."""
+
+    node: str
+    kind: str
+    path: str
+    step: str | None
+
+
+class FailedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The step that failed, counted from 0. `origin` is the file and line that it comes from."""
+
+    index: int
+    action: str
+    id: str | None
+    device: str | None
+    origin: str | None
+
+
+class SimError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a sim failed, with the last lines of the output involved."""
+
+    phase: str
+    message: str
+    step: FailedStep | None
+    output: tuple[str, ...]
+    traceback: str | None
+
+
+class Sim(msgspec.Struct, frozen=True, kw_only=True):
+    """sim.json"""
+
+    schema: int = 1
+    sim: str
+    sim_dir: str
+    status: Status
+    matrix: dict[str, Scalar]
+    started_at: str | None
+    ended_at: str | None
+    runtime_ms: int | None
+    steps_done: int
+    setup: Setup
+    logs: tuple[Log, ...]
+    error_line: str | None
+    error: SimError | None
+
+
+class CaptureDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A capture. `count` and `cut` stand there when the history holds fewer values than were captured."""
+
+    value: str
+    history: tuple[str, ...]
+    count: int | None = None
+    cut: bool = False
+
+
+class SimResults(msgspec.Struct, frozen=True, kw_only=True):
+    """results.json"""
+
+    schema: int = 1
+    sim: str
+    status: Status
+    steps: tuple[StepResult, ...]
+    captures: dict[str, CaptureDocument]
+
+
+class CombinedSim(msgspec.Struct, frozen=True, kw_only=True):
+    """The normalised results of one sim of a run."""
+
+    run: str
+    sim_dir: str
+    sim: str
+    status: Status
+    matrix: dict[str, Scalar]
+    steps: tuple[StepResult, ...]
+
+
+class CombinedResults(msgspec.Struct, frozen=True, kw_only=True):
+    """combined-results.json"""
+
+    schema: int = 1
+    runs: tuple[CombinedSim, ...]
+
+
+def encode(document: msgspec.Struct) -> bytes:
+    """A document as its file holds it."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=_INDENT) + b"\n"
+
+
+def document_time(moment: datetime) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

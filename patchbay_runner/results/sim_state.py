@@ -1,0 +1,191 @@
+"""What is known of one sim: grows by the sandbox's messages, and reads as the sim's documents. Touches no file."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any
+
+from patchbay_runner.model.plan import Plan
+from patchbay_runner.model.recording import HISTORY_LIMIT, Failure, StepResult
+from patchbay_runner.results import documents, messages
+from patchbay_runner.results.documents import Status
+
+
+class SimState:
+    """`step` holds the fields of the running step's event, None between steps."""
+
+    def __init__(self, plan: Plan, sim_dir: str) -> None:
+        self.plan = plan
+        self.sim_dir = sim_dir
+        self.status = Status.PENDING
+        self.failure: Failure | None = None
+        self.is_finished = False
+        self.step: dict[str, Any] | None = None
+        self.steps_done = 0
+        self.results: tuple[StepResult, ...] = ()
+        self.logs: list[messages.LogOpened] = []
+        self.runtime_s: float | None = None
+        self._captures: dict[str, _Capture] = {}
+        self._started_at: datetime | None = None
+        self._ended_at: datetime | None = None
+        self._started_s = 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long the sim runs or ran."""
+        if self.runtime_s is not None:
+            return self.runtime_s
+        return time.monotonic() - self._started_s if self._started_at else 0.0
+
+    def start(self) -> None:
+        """The sim is running."""
+        self._started_at, self._started_s = datetime.now(UTC), time.monotonic()
+        self.status = Status.RUNNING
+
+    def take(self, message: messages.AnyMessage) -> messages.Event | None:
+        """Learns from a message; returns the event that it brings."""
+        match message:
+            case messages.Event():
+                self._follow(message)
+                return message
+            case messages.Dropped():
+                return messages.Event(messages.event_time(), "events_dropped", {"events": message.events})
+            case messages.Captures():
+                for key, growth in message.values.items():
+                    self._captures.setdefault(key, _Capture()).grow(growth)
+            case messages.Results():
+                self.results = message.steps
+            case messages.LogOpened():
+                self.logs.append(message)
+            case messages.Finished():
+                self.is_finished, self.failure = True, message.failure
+        return None
+
+    def end(self, failure: Failure | None) -> None:
+        """The sim is over. `failure` counts when the sandbox gave no verdict of its own."""
+        if not self.is_finished:
+            self.failure = failure
+        self.runtime_s = self.elapsed_s
+        self._ended_at = datetime.now(UTC)
+        if self.failure is None:
+            self.status = Status.OK
+        else:
+            self.status = Status.INTERRUPTED if self.failure.phase == "interrupted" else Status.ERROR
+
+    def summary(self) -> documents.SimSummary:
+        """The sim as the manifest lists it."""
+        return documents.SimSummary(
+            sim=self.plan.name,
+            sim_dir=self.sim_dir,
+            source=self.plan.source,
+            matrix=self.plan.matrix,
+            status=self.status,
+            runtime_ms=_ms(self.runtime_s),
+            sim_json=f"{self.sim_dir}/sim.json",
+            error=self.failure.message.partition("\n")[0] if self.failure else None,
+        )
+
+    def combined(self, run: str) -> documents.CombinedSim:
+        """The sim as combined-results.json lists it."""
+        return documents.CombinedSim(
+            run=run,
+            sim_dir=self.sim_dir,
+            sim=self.plan.name,
+            status=self.status,
+            matrix=self.plan.matrix,
+            steps=self.results,
+        )
+
+    def results_document(self) -> documents.SimResults:
+        """results.json"""
+        captures = {key: capture.document() for key, capture in self._captures.items()}
+        return documents.SimResults(sim=self.plan.name, status=self.status, steps=self.results, captures=captures)
+
+    def sim_document(self) -> documents.Sim:
+        """sim.json"""
+        output = self.failure.output if self.failure else ()
+        return documents.Sim(
+            sim=self.plan.name,
+            sim_dir=self.sim_dir,
+            status=self.status,
+            matrix=self.plan.matrix,
+            started_at=_time(self._started_at),
+            ended_at=_time(self._ended_at),
+            runtime_ms=_ms(self.runtime_s),
+            steps_done=self.steps_done,
+            setup=_setup(self.plan),
+            logs=tuple(_log(opened) for opened in self.logs),
+            error_line=output[-1] if output else None,
+            error=_error(self.failure) if self.failure else None,
+        )
+
+    def _follow(self, event: messages.Event) -> None:
+        if event.kind == "step_started":
+            self.step = event.fields
+        elif event.kind == "step_finished":
+            self.step = None
+            self.steps_done += 1
+
+
+class _Capture:
+    """A capture as it grew so far."""
+
+    def __init__(self) -> None:
+        self.value = ""
+        self.history: deque[str] = deque(maxlen=HISTORY_LIMIT)
+        self.count = 0
+
+    def grow(self, growth: messages.CaptureGrowth) -> None:
+        self.value, self.count = growth.value, growth.count
+        self.history.extend(growth.added)
+
+    def document(self) -> documents.CaptureDocument:
+        history = tuple(self.history)
+        if self.count <= len(history):
+            return documents.CaptureDocument(value=self.value, history=history)
+        return documents.CaptureDocument(value=self.value, history=history, count=self.count, cut=True)
+
+
+def _setup(plan: Plan) -> documents.Setup:
+    return documents.Setup(
+        sim_path=plan.source,
+        topology_ref=plan.topology_name,
+        topology_mode="external" if plan.topology_name else "inline",
+        routers=len(plan.topology.routers),
+        devices=len(plan.topology.devices),
+        regions=len(plan.topology.regions),
+        steps=len(plan.steps),
+    )
+
+
+def _error(failure: Failure) -> documents.SimError:
+    step = None
+    if failure.step is not None:
+        step = documents.FailedStep(
+            index=failure.step,
+            action=failure.action,
+            id=failure.id or None,
+            device=failure.device or None,
+            origin=failure.origin or None,
+        )
+    return documents.SimError(
+        phase=failure.phase,
+        message=failure.message,
+        step=step,
+        output=failure.output,
+        traceback=failure.traceback or None,
+    )
+
+
+def _log(opened: messages.LogOpened) -> documents.Log:
+    return documents.Log(node=opened.node, kind=opened.stream, path=opened.path, step=opened.step or None)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return documents.document_time(moment) if moment else None
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
