@@ -123,8 +123,14 @@ def terminal_uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
         match node:
             case ast.Call(func=ast.Name(id="print" | "exit" | "quit" as name)):
                 yield node.lineno, name
-            case ast.Attribute(value=ast.Name(id="sys"), attr="exit" | "stdout" | "stderr" as name):
-                yield node.lineno, f"sys.{name}"
+            case ast.Attribute(value=ast.Name(id="sys"), attr="exit"):
+                yield node.lineno, "sys.exit"
+            case ast.Call(func=ast.Attribute(value=stream, attr="write" | "writelines")) if is_standard(stream):
+                yield node.lineno, ast.unparse(node.func)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="os"), attr="write"), args=[ast.Constant(value=1 | 2), *_]
+            ):
+                yield node.lineno, "os.write"
             case ast.Raise(exc=ast.Name(id="SystemExit") | ast.Call(func=ast.Name(id="SystemExit"))):
                 yield node.lineno, "SystemExit"
             case ast.Import(names=names):
@@ -133,6 +139,15 @@ def terminal_uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
                         yield node.lineno, alias.name
             case ast.ImportFrom(module=str(source), level=0) if source.split(".")[0] in TERMINAL_LIBRARIES:
                 yield node.lineno, source
+
+
+def is_standard(stream: ast.expr) -> bool:
+    return ast.unparse(stream).removesuffix(".buffer") in {
+        "sys.stdout",
+        "sys.stderr",
+        "sys.__stdout__",
+        "sys.__stderr__",
+    }
 
 
 def test_every_import_follows_the_table(checkout: Path) -> None:
@@ -211,8 +226,23 @@ def test_right_imports_are_no_problem(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["print(1)", "import sys\nsys.exit(1)", "exit()", "raise SystemExit", "raise SystemExit(2)", "import click",
-     "from rich.table import Table", "import sys\nsys.stderr.write('x')"],
-)  # fmt: skip
+    [
+        "print(1)",
+        "exit()",
+        "raise SystemExit",
+        "raise SystemExit(2)",
+        "import sys\nsys.exit(1)",
+        "import sys\nsys.stderr.write('x')",
+        "import sys\nsys.stdout.buffer.write(b'x')",
+        "import os\nos.write(2, b'x')",
+        "import click",
+        "from rich.table import Table",
+    ],
+)
 def test_printing_below_the_command_line_is_found(tmp_path: Path, source: str) -> None:
     assert terminal_problems(write_package(tmp_path, {"lab/b.py": source})) != []
+
+
+def test_flushing_before_a_fork_is_not_printing(tmp_path: Path) -> None:
+    source = "import os, sys\nsys.stdout.flush()\nos.write(descriptor, b'x')"
+    assert terminal_problems(write_package(tmp_path, {"lab/b.py": source})) == []
