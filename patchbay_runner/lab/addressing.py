@@ -1,0 +1,230 @@
+"""The address plan: which LAN has which prefixes, and which interface has which addresses. Pure and deterministic.
+
+One LAN a router, and the internet exchange ("ix") that routers without an upstream share. Numbers follow file order:
+the gateway is host 1; a LAN's sub-routers, then its device interfaces, count from 2. On the exchange routers count
+from 10 in decimal for IPv4 and in hexadecimal for IPv6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+import msgspec
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.model.topology import Router, Topology
+
+IX = "ix"
+LAN_BRIDGE = "lan"
+IX_WAN = "ix"
+SUB_WAN = "wan"
+
+# RFC 2544 benchmarking space plays the public internet, RFC 3849 documentation space its IPv6 half.
+_IX_V6 = IPv6Network("2001:db8::/64")
+_PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
+_PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
+_PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
+_PRIVATE_V6 = IPv6Network("fd10::/48")
+
+_FIRST_IX_HOST_V4 = 10
+_FIRST_IX_HOST_V6 = 0x10
+_FIRST_MEMBER = 2
+_LONGEST_V4_PREFIX = 24
+# Hosts kept free on every LAN for interfaces that are added or plugged over while the lab runs.
+_SPARE_HOSTS = 32
+
+
+class Port(msgspec.Struct, frozen=True):
+    """An interface that stands on a LAN. `lan` is its owner: a router, or "ix". Absent families are None."""
+
+    node: str
+    interface: str
+    lan: str
+    mac: bytes
+    v4: IPv4Interface | None
+    v6: IPv6Interface | None
+    link_local: IPv6Address | None
+
+
+class Lan(msgspec.Struct, frozen=True):
+    """A LAN: its prefixes, the owner's own port, and its members' ports in the order of their host numbers."""
+
+    owner: str
+    v4: IPv4Network | None
+    v6: IPv6Network | None
+    gateway: Port
+    members: tuple[Port, ...]
+
+
+class AddressPlan(msgspec.Struct, frozen=True):
+    """Every LAN by its owner, in creation order, and every port by node and interface."""
+
+    lans: dict[str, Lan]
+    ports: dict[tuple[str, str], Port]
+
+    def wan(self, router: Router) -> Port:
+        """The router's port towards its upstream, or towards the exchange."""
+        return self.ports[router.name, wan_interface(router)]
+
+
+def wan_interface(router: Router) -> str:
+    return IX_WAN if router.upstream is None else SUB_WAN
+
+
+def routers_outside_in(topology: Topology) -> list[Router]:
+    """Routers with every upstream before what is behind it, else in file order.
+
+    Raises LabError for an upstream that does not exist or that leads back to the router itself.
+    """
+    by_name = {router.name: router for router in topology.routers}
+    ordered: dict[str, Router] = {}
+
+    def visit(router: Router, below: tuple[str, ...]) -> None:
+        if router.name in ordered:
+            return
+        if router.name in below:
+            raise LabError("its upstream leads back to itself: " + " -> ".join((*below, router.name)), router.name)
+        if router.upstream is not None:
+            if router.upstream not in by_name:
+                raise LabError(f"its upstream {router.upstream!r} is not a router", router.name)
+            visit(by_name[router.upstream], (*below, router.name))
+        ordered[router.name] = router
+
+    for router in topology.routers:
+        visit(router, ())
+    return list(ordered.values())
+
+
+def plan_addresses(topology: Topology) -> AddressPlan:
+    """Raises LabError when the topology cannot be addressed (a pool is full, a gateway is unknown)."""
+    return _Planner(topology).plan()
+
+
+class _Planner:
+    """Numbers LANs, then members. Holds the counters."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._routers = {router.name: router for router in topology.routers}
+        self._macs = _mac_addresses()
+        members = _members_by_lan(topology)
+        self._members = members
+        self._public_v4 = _V4Pool(_PUBLIC_V4)
+        self._private_v4 = _V4Pool(_PRIVATE_V4, skip=256)  # LANs count from 1, as on the public side
+        ix_v4 = self._public_v4.take(len(members[IX]) + _FIRST_IX_HOST_V4 - 1, IX)
+        self._private_v6 = _subnets_v6(_PRIVATE_V6)
+        self._public_v6 = _subnets_v6(_PUBLIC_V6)
+        self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {IX: (ix_v4, _IX_V6)}
+
+    def plan(self) -> AddressPlan:
+        for router in self._topology.routers:
+            self._prefixes[router.name] = self._lan_prefixes(router)
+        lans = {owner: self._lan(owner) for owner in (IX, *(r.name for r in routers_outside_in(self._topology)))}
+        ports = {(port.node, port.interface): port for lan in lans.values() for port in (lan.gateway, *lan.members)}
+        return AddressPlan(lans, ports)
+
+    def _lan_prefixes(self, router: Router) -> tuple[IPv4Network | None, IPv6Network | None]:
+        private = router.nat.config is not None
+        v4 = v6 = None
+        if router.ip_support.v4:
+            pool = self._private_v4 if private else self._public_v4
+            v4 = pool.take(len(self._members[router.name]) + _FIRST_MEMBER - 1, router.name)
+        if router.ip_support.v6:
+            v6 = next(self._private_v6 if private else self._public_v6)
+        return v4, v6
+
+    def _lan(self, owner: str) -> Lan:
+        v4, v6 = self._prefixes[owner]
+        bridge = IX if owner == IX else LAN_BRIDGE
+        gateway = self._port(owner, bridge, owner, (1, 1))
+        first_v4, first_v6 = (_FIRST_IX_HOST_V4, _FIRST_IX_HOST_V6) if owner == IX else (_FIRST_MEMBER, _FIRST_MEMBER)
+        members = tuple(
+            self._port(node, interface, owner, (first_v4 + i, first_v6 + i))
+            for i, (node, interface) in enumerate(self._members[owner])
+        )
+        return Lan(owner, v4, v6, gateway, members)
+
+    def _port(self, node: str, interface: str, lan: str, hosts: tuple[int, int]) -> Port:
+        v4_network, v6_network = self._prefixes[lan]
+        router = self._routers.get(node)
+        mac = next(self._macs)
+        v4 = v6 = link_local = None
+        if v4_network is not None and (router is None or router.ip_support.v4):
+            v4 = IPv4Interface((int(v4_network.network_address) + hosts[0], v4_network.prefixlen))
+        if v6_network is not None and (router is None or router.ip_support.v6):
+            v6 = IPv6Interface((int(v6_network.network_address) + hosts[1], v6_network.prefixlen))
+            link_local = link_local_address(mac)
+        return Port(node, interface, lan, mac, v4, v6, link_local)
+
+
+def _members_by_lan(topology: Topology) -> dict[str, list[tuple[str, str]]]:
+    members: dict[str, list[tuple[str, str]]] = {IX: [], **{router.name: [] for router in topology.routers}}
+    for router in topology.routers:
+        upstream = IX if router.upstream is None else router.upstream
+        if upstream not in members:
+            raise LabError(f"its upstream {upstream!r} is not a router", router.name)
+        members[upstream].append((router.name, wan_interface(router)))
+    for device in topology.devices:
+        for interface in device.interfaces:
+            if interface.gateway == IX or interface.gateway not in members:
+                raise LabError(f"the gateway {interface.gateway!r} of {interface.name} is not a router", device.name)
+            members[interface.gateway].append((device.name, interface.name))
+    return members
+
+
+def _prefix_length(highest_host: int) -> int:
+    """The longest prefix, at most a /24, whose network holds hosts up to `highest_host`."""
+    if highest_host + 2 <= 2 ** (32 - _LONGEST_V4_PREFIX):
+        return _LONGEST_V4_PREFIX
+    return 32 - (highest_host + _SPARE_HOSTS + 1).bit_length()
+
+
+class _V4Pool:
+    """Hands out disjoint aligned networks from `blocks` in order, each as large as its members need."""
+
+    def __init__(self, blocks: tuple[IPv4Network, ...], skip: int = 0) -> None:
+        self._blocks = list(blocks)
+        self._next = int(blocks[0].network_address) + skip
+
+    def take(self, highest_host: int, owner: str) -> IPv4Network:
+        """Raises LabError when no block has room."""
+        prefix = _prefix_length(highest_host)
+        size = 2 ** (32 - prefix)
+        while self._blocks:
+            start = -(-self._next // size) * size
+            if start + size - 1 <= int(self._blocks[0].broadcast_address):
+                self._next = start + size
+                return IPv4Network((start, prefix))
+            del self._blocks[0]
+            if self._blocks:
+                self._next = int(self._blocks[0].network_address)
+        raise LabError("there is no IPv4 prefix left for its LAN", owner)
+
+
+def _subnets_v6(block: IPv6Network) -> Iterator[IPv6Network]:
+    """The /64s of a /48, numbered from 1."""
+    base = int(block.network_address)
+    for number in range(1, 2**16):
+        yield IPv6Network((base + (number << 64), 64))
+    raise LabError(f"there is no IPv6 prefix left in {block}")
+
+
+def _mac_addresses() -> Iterator[bytes]:
+    """Locally administered unicast addresses, in order."""
+    for number in range(1, 2**24):
+        yield b"\x02pb" + number.to_bytes(3)
+
+
+def link_local_address(mac: bytes) -> IPv6Address:
+    """The link-local address that stateless autoconfiguration forms from `mac` (RFC 4291, appendix A)."""
+    identifier = bytes((mac[0] ^ 0x02,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
+    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+
+
+def ports_of(plan: AddressPlan) -> Mapping[str, list[Port]]:
+    """Every node's ports, in the order of the plan."""
+    found: dict[str, list[Port]] = {}
+    for port in plan.ports.values():
+        found.setdefault(port.node, []).append(port)
+    return found

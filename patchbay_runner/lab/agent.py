@@ -1,0 +1,168 @@
+"""The agent: serves a lab's commands on Unix sockets, beside whatever else runs on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from patchbay_runner.errors import LabError, PatchbayError
+from patchbay_runner.kernel.process import reap, signal_group
+from patchbay_runner.kernel.sandbox import SandboxContext
+from patchbay_runner.lab import commands
+from patchbay_runner.lab.environment import program_environment
+from patchbay_runner.lab.lab import Lab, LabOptions
+
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "packet": socket.AF_PACKET}
+_KINDS = {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM, "raw": socket.SOCK_RAW}
+
+Answer = tuple[commands.Reply, tuple[int, ...]]
+_DONE: Answer = (commands.Done(), ())
+
+
+def serve_lab(context: SandboxContext) -> int:
+    """A sandbox entry: a lab that is built and driven by commands alone."""
+    agent = Agent(program_environment(os.environ), LabOptions(open_files=context.open_files))
+    asyncio.run(agent.serve(context.control))
+    return 0
+
+
+class Agent:
+    """Serves one lab. `environment` is what programs get before the lab's own variables."""
+
+    def __init__(self, environment: Mapping[str, str], options: LabOptions, lab: Lab | None = None) -> None:
+        self._environment = environment
+        self._options = options
+        self._lab = lab
+        self._connections: set[asyncio.Task[None]] = set()
+        self._handlers: dict[type[Any], Callable[[Any, tuple[int, ...]], Coroutine[Any, Any, Answer]]] = {
+            commands.Build: self._build,
+            commands.Spawn: self._spawn,
+            commands.Wait: self._wait,
+            commands.Signal: self._signal,
+            commands.Socket: self._socket,
+            commands.LinkDown: self._link_down,
+            commands.LinkUp: self._link_up,
+            commands.SetDefaultRoute: self._set_default_route,
+            commands.State: self._state,
+            commands.Connect: self._connect,
+        }
+
+    async def serve(self, connection: socket.socket) -> None:
+        """Answers the commands of a connection in order, until its other end is closed."""
+        with connection:
+            while True:
+                await _readable(connection.fileno())
+                received = commands.receive_command(connection)
+                if received is None:
+                    return
+                command, fds = received
+                try:
+                    reply, answered = await self._answer(command, fds)
+                finally:
+                    _close(fds)
+                try:
+                    commands.send_message(connection, reply, answered)
+                except BrokenPipeError:
+                    return
+                finally:
+                    _close(answered)
+
+    async def _answer(self, command: commands.AnyCommand, fds: tuple[int, ...]) -> Answer:
+        try:
+            return await self._handlers[type(command)](command, fds)
+        except PatchbayError as error:
+            return commands.Refused(type(error).__name__, str(error)), ()
+
+    @property
+    def lab(self) -> Lab:
+        """Raises LabError before the network is built."""
+        if self._lab is None:
+            raise LabError("no network is built yet")
+        return self._lab
+
+    async def _build(self, command: commands.Build, _: tuple[int, ...]) -> Answer:
+        if self._lab is not None:
+            raise LabError("the network is built already")
+        self._lab = Lab.build(command.topology, self._options)
+        return commands.NodeList(self._lab.state()), ()
+
+    async def _spawn(self, command: commands.Spawn, fds: tuple[int, ...]) -> Answer:
+        if len(fds) != 3:
+            raise LabError("a program needs three descriptors: standard input, output and error", command.node)
+        environment = {**self._environment, **self.lab.variables(), **command.env}
+        cwd = command.cwd or str(Path.cwd())
+        stdin, stdout, stderr = fds
+        pid = self.lab.start(
+            command.node, command.argv, environment, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
+        )
+        return commands.Started(pid), ()
+
+    async def _wait(self, command: commands.Wait, _: tuple[int, ...]) -> Answer:
+        try:
+            pidfd = os.pidfd_open(command.pid)
+        except ProcessLookupError as error:
+            raise LabError(f"there is no process {command.pid}") from error
+        try:
+            await _readable(pidfd)
+            returncode = reap(command.pid)
+        except ChildProcessError as error:
+            raise LabError(f"process {command.pid} is not a program of this lab, or was waited for before") from error
+        finally:
+            os.close(pidfd)
+        if returncode is None:
+            raise LabError(f"process {command.pid} has not ended")
+        return commands.Exited(returncode), ()
+
+    async def _signal(self, command: commands.Signal, _: tuple[int, ...]) -> Answer:
+        signal_group(command.pid, command.signal)
+        return _DONE
+
+    async def _socket(self, command: commands.Socket, _: tuple[int, ...]) -> Answer:
+        made = self.lab.socket(command.node, _FAMILIES[command.family], _KINDS[command.kind], command.protocol)
+        return commands.Done(), (made.detach(),)
+
+    async def _link_down(self, command: commands.LinkDown, _: tuple[int, ...]) -> Answer:
+        self.lab.link_down(command.device, command.interface)
+        return _DONE
+
+    async def _link_up(self, command: commands.LinkUp, _: tuple[int, ...]) -> Answer:
+        self.lab.link_up(command.device, command.interface)
+        return _DONE
+
+    async def _set_default_route(self, command: commands.SetDefaultRoute, _: tuple[int, ...]) -> Answer:
+        self.lab.set_default_route(command.device, command.interface)
+        return _DONE
+
+    async def _state(self, _command: commands.State, _: tuple[int, ...]) -> Answer:
+        return commands.NodeList(self.lab.state()), ()
+
+    async def _connect(self, _command: commands.Connect, _: tuple[int, ...]) -> Answer:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        task = asyncio.get_running_loop().create_task(self.serve(ours))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        return commands.Done(), (theirs.detach(),)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(fd, _set_once, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(fd)
+
+
+def _set_once(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _close(fds: tuple[int, ...]) -> None:
+    for fd in fds:
+        os.close(fd)

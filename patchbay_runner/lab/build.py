@@ -1,0 +1,129 @@
+"""Blueprint to kernel, in bulk: one namespace after another, each with one or two large batches of requests.
+
+A member's veth pair is made from inside the member, whose one batch then holds everything that it needs. The bridge of
+a LAN comes up last, and its ports carry no IPv6 of their own: otherwise every member's multicast would flood all the
+ports made before it, and the cost of a node would grow with their number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from patchbay_runner.errors import KernelError
+from patchbay_runner.kernel import netlink, nftables, syscalls
+from patchbay_runner.kernel.namespaces import own_namespace
+from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
+from patchbay_runner.lab import requests
+from patchbay_runner.lab.addressing import IX
+from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
+
+_SYSCTLS = "/proc/sys/net/"
+
+
+class NetworkBuilder:
+    """Builds a blueprint once. `namespaces` maps every node to its network namespace; the caller closes them."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = blueprint
+        self._sockets: dict[str, NetlinkSocket] = {}
+        self.namespaces: dict[str, int] = {}
+
+    def build(self) -> None:
+        """Raises KernelError or LabError; what was made by then is in `namespaces`.
+
+        The exchange lives in the caller's own network namespace, to which the caller returns.
+        """
+        home = self.namespaces[IX] = own_namespace("net")
+        try:
+            for node in self._blueprint.nodes.values():
+                if node.name != IX:
+                    syscalls.unshare(syscalls.CLONE_NEWNET)
+                    self.namespaces[node.name] = own_namespace("net")
+                self._raise_node(node)
+            # Insiders first: a LAN's bridge starts to forward when everything behind it stands.
+            for node in reversed(self._blueprint.nodes.values()):
+                if node.bridges:
+                    syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
+                    self._open_lan(node)
+        finally:
+            for sock in self._sockets.values():
+                sock.close()
+            syscalls.setns(home, syscalls.CLONE_NEWNET)
+
+    def _raise_node(self, node: NodeBlueprint) -> None:
+        """Everything that a node can have before the members of its LAN are there."""
+        write_sysctls(node.name, _first_sysctls(node))
+        sock = NetlinkSocket(node.name)
+        try:
+            sock.batch(list(self._first_requests(node)))
+            if node.bridges:
+                write_sysctls(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
+        except KernelError:
+            sock.close()
+            raise
+        if node.bridges:
+            self._sockets[node.name] = sock
+        else:
+            sock.close()
+
+    def _first_requests(self, node: NodeBlueprint) -> Iterator[bytes]:
+        yield netlink.set_up(LOOPBACK_IFINDEX)
+        for interface in _members(node):
+            assert interface.cable is not None
+            yield requests.cable_request(interface, self.namespaces[interface.cable.owner])
+            yield from requests.member_requests(interface)
+        for bridge in node.bridges:
+            yield from requests.bridge_requests(bridge)
+
+    def _open_lan(self, node: NodeBlueprint) -> None:
+        """Raises the bridges, then gives the LAN's interface its addresses, neighbours and routes."""
+        lan = next(interface for interface in node.interfaces if interface.cable is None)
+        batch = [netlink.no_generated_addresses(lan.index)] if lan.port.v6 is not None else []
+        batch += [netlink.set_up(bridge.index) for bridge in reversed(node.bridges)]
+        self._sockets[node.name].batch(batch + list(requests.settled_requests(lan)))
+        if node.ruleset:
+            nftables.load(self.namespaces[node.name], node.ruleset, node.name)
+        # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
+        write_sysctls(node.name, node.sysctls)
+
+
+def write_sysctls(node: str, settings: Iterable[tuple[str, str]]) -> None:
+    """Writes settings below /proc/sys/net in the current network namespace. Raises KernelError.
+
+    Unbuffered, because a buffered write reports a refusal when the file is closed, or not at all.
+    """
+    for path, value in settings:
+        try:
+            fd = os.open(_SYSCTLS + path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise KernelError(f"set net/{path} to {value}", error.errno or 0, node) from error
+
+
+def _members(node: NodeBlueprint) -> Iterator[InterfaceBlueprint]:
+    return (interface for interface in node.interfaces if interface.cable is not None)
+
+
+def _first_sysctls(node: NodeBlueprint) -> Iterator[tuple[str, str]]:
+    """What has to be set before the namespace's interfaces appear."""
+    if not node.v6:
+        yield "ipv6/conf/default/disable_ipv6", "1"
+    else:
+        # Addresses and routes are the plan's: no router solicitations, and nothing learned from advertisements.
+        yield "ipv6/conf/default/accept_ra", "0"
+    for which in ("all", "default"):
+        if _inherits_reverse_path_filter():
+            yield f"ipv4/conf/{which}/rp_filter", "0"
+    if node.bridges and Path(_SYSCTLS, "bridge").is_dir():
+        # Bridged frames are no business of the router's NAT.
+        yield from ((f"bridge/bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
+
+
+def _inherits_reverse_path_filter() -> bool:
+    """Whether new namespaces start with the host's reverse path filter on, which would drop asymmetric paths."""
+    return any(Path(_SYSCTLS, f"ipv4/conf/{which}/rp_filter").read_text() != "0\n" for which in ("all", "default"))

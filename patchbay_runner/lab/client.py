@@ -1,0 +1,170 @@
+"""A client of an agent: the lab's commands from another process, blocking. Safe to use from many threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket as sockets
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, TypeVar
+
+from patchbay_runner import errors
+from patchbay_runner.lab import commands
+from patchbay_runner.lab.commands import Family
+from patchbay_runner.model.topology import Topology
+
+_R = TypeVar("_R", bound=commands.Reply)
+
+_FAMILIES = {"inet": sockets.AF_INET, "inet6": sockets.AF_INET6, "packet": sockets.AF_PACKET}
+_KINDS = {"stream": sockets.SOCK_STREAM, "dgram": sockets.SOCK_DGRAM, "raw": sockets.SOCK_RAW}
+
+
+class RemoteProcess:
+    """A program that runs in a node. `pid` counts inside the sandbox."""
+
+    def __init__(self, client: LabClient, pid: int) -> None:
+        self._client = client
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        """Its exit code, or the negative number of the signal that ended it."""
+        if self.returncode is None:
+            self.returncode = self._client.call(commands.Wait(self.pid), commands.Exited).returncode
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Signals its whole process group."""
+        self._client.call(commands.Signal(self.pid, number), commands.Done)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class LabClient:
+    """One agent's commands. Every thread talks over a connection of its own."""
+
+    def __init__(self, control: sockets.socket) -> None:
+        self._control = control
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._connections: list[sockets.socket] = []
+
+    def close(self) -> None:
+        """Closes every connection; the lab goes on until its sandbox ends."""
+        with self._lock:
+            for connection in (self._control, *self._connections):
+                connection.close()
+
+    def build(self, topology: Topology) -> dict[str, Any]:
+        """Builds the network and returns its state. Raises LabError."""
+        return self.call(commands.Build(topology), commands.NodeList).state
+
+    def state(self) -> dict[str, Any]:
+        return self.call(commands.State(), commands.NodeList).state
+
+    def socket(self, node: str, family: Family = "inet", kind: str = "stream", protocol: int = 0) -> sockets.socket:
+        """A socket that lives in the node's network, for any thread of this process."""
+        command = commands.Socket(node, family, kind, protocol)  # type: ignore[arg-type]  # the agent checks it
+        _, fds = self._exchange(command, (), commands.Done)
+        return sockets.socket(_FAMILIES[family], _KINDS[kind], protocol, fileno=fds[0])
+
+    def popen(
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+    ) -> RemoteProcess:
+        """Starts a program in a node; a stream that is not given is `/dev/null`."""
+        with contextlib.ExitStack() as stack:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, null)
+            fds = tuple(_descriptor(stream, null) for stream in (stdin, stdout, stderr))
+            command = commands.Spawn(node, tuple(argv), dict(env or {}), cwd)
+            started, _ = self._exchange(command, fds, commands.Started)
+        return RemoteProcess(self, started.pid)
+
+    def run(
+        self, node: str, argv: Sequence[str], *, input: bytes = b"", check: bool = True, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a program in a node to its end, as `subprocess.run` with captured output does."""
+        with (
+            os.fdopen(os.memfd_create("stdin"), "w+b", buffering=0) as stdin,
+            os.fdopen(os.memfd_create("stdout"), "w+b", buffering=0) as stdout,
+            os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0) as stderr,
+        ):
+            stdin.write(input)
+            stdin.seek(0)
+            process = self.popen(node, argv, stdin=stdin, stdout=stdout, stderr=stderr, **options)
+            returncode = process.wait()
+            stdout.seek(0)
+            stderr.seek(0)
+            done = subprocess.CompletedProcess(list(argv), returncode, stdout.read(), stderr.read())
+        if check:
+            done.check_returncode()
+        return done
+
+    def link_down(self, device: str, interface: str) -> None:
+        self.call(commands.LinkDown(device, interface), commands.Done)
+
+    def link_up(self, device: str, interface: str) -> None:
+        self.call(commands.LinkUp(device, interface), commands.Done)
+
+    def set_default_route(self, device: str, interface: str) -> None:
+        self.call(commands.SetDefaultRoute(device, interface), commands.Done)
+
+    def call(self, command: commands.AnyCommand, reply: type[_R]) -> _R:
+        """Sends a command and returns its reply. Raises the error that the agent met."""
+        return self._exchange(command, (), reply)[0]
+
+    def _exchange(
+        self, command: commands.AnyCommand, fds: tuple[int, ...], expected: type[_R]
+    ) -> tuple[_R, tuple[int, ...]]:
+        return _exchange(self._connection(), command, fds, expected)
+
+    def _connection(self) -> sockets.socket:
+        connection: sockets.socket | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with self._lock:
+                _, fds = _exchange(self._control, commands.Connect(), (), commands.Done)
+                connection = sockets.socket(fileno=fds[0])
+                self._connections.append(connection)
+            self._local.connection = connection
+        return connection
+
+
+def _exchange(
+    connection: sockets.socket, command: commands.AnyCommand, fds: tuple[int, ...], expected: type[_R]
+) -> tuple[_R, tuple[int, ...]]:
+    try:
+        commands.send_message(connection, command, fds)
+    except OSError as error:
+        raise errors.LabError("the lab's sandbox has ended") from error
+    reply, received = commands.receive_reply(connection)
+    if isinstance(reply, expected):
+        return reply, received
+    for fd in received:
+        os.close(fd)
+    if isinstance(reply, commands.Refused):
+        raise _error(reply)
+    raise errors.LabError(f"unexpected reply {reply!r} to {command!r}")
+
+
+def _error(refused: commands.Refused) -> errors.PatchbayError:
+    """The agent's error again: its class by name, its message whole."""
+    kind = {"CommandNotFound": errors.CommandNotFound, "StepError": errors.StepError}.get(refused.kind)
+    return errors.LabError(refused.message) if kind is None else kind(refused.message)
+
+
+def _descriptor(stream: int | IO[bytes] | None, null: int) -> int:
+    if stream is None:
+        return null
+    return stream if isinstance(stream, int) else stream.fileno()

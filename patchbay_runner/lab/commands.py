@@ -1,0 +1,190 @@
+"""The one set of commands that an agent serves: what the runner, tests, the library and other shells ask of a lab.
+
+A request and its reply are one message each on a Unix SEQPACKET socket, JSON with the record's tag; descriptors travel
+beside it. Messages too large for a packet travel in a memory file.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from typing import Any, Literal
+
+import msgspec
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.model.topology import Topology
+
+Family = Literal["inet", "inet6", "packet"]
+
+# Comfortably below the kernel's default socket buffer of 208 KiB, which bounds a packet.
+_PACKET_LIMIT = 96 * 1024
+_MAX_FDS = 16
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="command", tag=str.lower):
+    """A request to an agent."""
+
+
+class Build(Command, frozen=True):
+    """Builds the topology; a lab is built once. Replies `NodeList`."""
+
+    topology: Topology
+
+
+class Spawn(Command, frozen=True):
+    """Starts a program in a node. Brings three descriptors: its standard input, output and error. Replies `Started`.
+
+    `env` is added to the environment that the lab gives every program.
+    """
+
+    node: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+    cwd: str | None = None
+
+
+class Wait(Command, frozen=True):
+    """Waits for a program's end. Replies `Exited`."""
+
+    pid: int
+
+
+class Signal(Command, frozen=True):
+    """Signals a program's whole process group. Replies `Done`."""
+
+    pid: int
+    signal: int
+
+
+class Socket(Command, frozen=True):
+    """Makes a socket in a node. Replies `Done` with one descriptor."""
+
+    node: str
+    family: Family = "inet"
+    kind: Literal["stream", "dgram", "raw"] = "stream"
+    protocol: int = 0
+
+
+class LinkDown(Command, frozen=True):
+    """Takes a device's interface down. Replies `Done`."""
+
+    device: str
+    interface: str
+
+
+class LinkUp(Command, frozen=True):
+    """Brings a device's interface up, with its addresses and routes. Replies `Done`."""
+
+    device: str
+    interface: str
+
+
+class SetDefaultRoute(Command, frozen=True):
+    """Moves a device's default routes. Replies `Done`."""
+
+    device: str
+    interface: str
+
+
+class State(Command, frozen=True):
+    """Asks for the lab's state. Replies `NodeList`."""
+
+
+class Connect(Command, frozen=True):
+    """Asks for a further connection to the agent. Replies `Done` with one descriptor."""
+
+
+AnyCommand = Build | Spawn | Wait | Signal | Socket | LinkDown | LinkUp | SetDefaultRoute | State | Connect
+
+
+class Reply(msgspec.Struct, frozen=True, tag_field="reply", tag=str.lower):
+    """An answer of an agent."""
+
+
+class Done(Reply, frozen=True):
+    """It is done."""
+
+
+class Started(Reply, frozen=True):
+    """The program runs; `pid` is its number inside the sandbox."""
+
+    pid: int
+
+
+class Exited(Reply, frozen=True):
+    """The program has ended; a signal is a negative number, as in `subprocess`."""
+
+    returncode: int
+
+
+class NodeList(Reply, frozen=True):
+    """The lab's state: what `state.json` holds."""
+
+    state: dict[str, Any]
+
+
+class Refused(Reply, frozen=True):
+    """The command failed. `kind` names the class of the error in `errors.py`."""
+
+    kind: str
+    message: str
+
+
+AnyReply = Done | Started | Exited | NodeList | Refused
+
+_encoder = msgspec.json.Encoder()
+_commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_replies: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
+
+
+def send_message(sock: socket.socket, message: Command | Reply, fds: tuple[int, ...] = ()) -> None:
+    """Sends one message with descriptors. Blocks while the peer does not read."""
+    data = _encoder.encode(message)
+    if len(data) <= _PACKET_LIMIT:
+        _send_packet(sock, b"J" + data, fds)
+        return
+    spill = os.memfd_create("message", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(spill), "wb") as file:
+            file.write(data)
+        _send_packet(sock, b"M", (spill, *fds))
+    finally:
+        os.close(spill)
+
+
+def receive_command(sock: socket.socket) -> tuple[AnyCommand, tuple[int, ...]] | None:
+    """The next command, or None when the peer has closed. The caller closes the descriptors."""
+    received = _receive(sock)
+    return None if received is None else (_commands.decode(received[0]), received[1])
+
+
+def receive_reply(sock: socket.socket) -> tuple[AnyReply, tuple[int, ...]]:
+    """The next reply. Raises LabError when the agent is gone. The caller closes the descriptors."""
+    received = _receive(sock)
+    if received is None:
+        raise LabError("the lab's sandbox has ended")
+    return _replies.decode(received[0]), received[1]
+
+
+def _send_packet(sock: socket.socket, data: bytes, fds: tuple[int, ...]) -> None:
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([data], ancillary)
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, tuple[int, ...]] | None:
+    try:
+        data, fds, _, _ = socket.recv_fds(sock, _PACKET_LIMIT + 1, _MAX_FDS)
+    except ConnectionResetError:
+        return None
+    if not data:
+        return None
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    if data[:1] == b"J":
+        return data[1:], tuple(fds)
+    spill, *rest = fds
+    with os.fdopen(spill, "rb") as file:
+        file.seek(0)
+        return file.read(), tuple(rest)

@@ -1,0 +1,79 @@
+"""Blueprint to netlink requests, as bytes. Pure: the same requests build a lab and restore an interface later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from patchbay_runner.kernel import netlink
+from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint, Route
+
+
+def bridge_requests(bridge: Bridge) -> Iterator[bytes]:
+    """Makes a bridge, down, and joins a further one to the first of its LAN by a cable."""
+    yield netlink.bridge(bridge.name, ifindex=bridge.index, mac=bridge.mac, mtu=bridge.mtu)
+    if bridge.uplink is not None:
+        near = netlink.LinkEnd(f"{bridge.name}-up", mtu=bridge.mtu, ifindex=bridge.index + 1, up=True)
+        far = netlink.LinkEnd(f"{bridge.name}-dn", mtu=bridge.mtu, ifindex=bridge.index + 2, up=True)
+        yield netlink.veth(near, far, master=bridge.index)
+        yield netlink.set_link(far.ifindex, master=bridge.uplink)
+
+
+def cable_request(interface: InterfaceBlueprint, owner_netns: int) -> bytes:
+    """Makes the veth pair of a member's interface, sent inside the member's namespace."""
+    cable, port = interface.cable, interface.port
+    assert cable is not None
+    near = netlink.LinkEnd(cable.port_name, mtu=interface.mtu, ifindex=cable.port_index, netns_fd=owner_netns, up=True)
+    far = netlink.LinkEnd(port.interface, mac=port.mac, mtu=interface.mtu, ifindex=interface.index)
+    return netlink.veth(near, far, master=cable.bridge_index)
+
+
+def address_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    """Gives an interface that exists its addresses; replaces those that it has already."""
+    port, index = interface.port, interface.index
+    if port.v4 is not None:
+        yield netlink.add_address(index, port.v4.packed, port.v4.network.prefixlen, replace=True)
+    if port.v6 is not None and port.link_local is not None:
+        yield netlink.add_address(index, port.link_local.packed, 64, replace=True)
+        yield netlink.add_address(index, port.v6.packed, port.v6.network.prefixlen, replace=True)
+
+
+def neighbour_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    """Permanent neighbours: they cost nothing of the host-wide neighbour table and need no ARP."""
+    port = interface.port
+    for neighbour in interface.neighbours:
+        if port.v4 is not None and neighbour.v4 is not None:
+            yield netlink.set_neighbour(interface.index, neighbour.v4.packed, neighbour.mac)
+        if port.v6 is not None and neighbour.v6 is not None and neighbour.link_local is not None:
+            yield netlink.set_neighbour(interface.index, neighbour.v6.packed, neighbour.mac)
+            yield netlink.set_neighbour(interface.index, neighbour.link_local.packed, neighbour.mac)
+
+
+def route_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    for route in interface.routes:
+        yield netlink.replace_route(netlink_route(route, interface.index))
+
+
+def netlink_route(route: Route, index: int) -> netlink.Route:
+    destination = route.destination
+    return netlink.Route(
+        destination.network_address.packed,
+        destination.prefixlen,
+        gateway=route.via.packed if route.via is not None else None,
+        oif=index,
+        mtu=route.mtu or 0,
+    )
+
+
+def settled_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    """What an interface that is up is to have: addresses, neighbours, routes. Safe to repeat."""
+    yield from address_requests(interface)
+    yield from neighbour_requests(interface)
+    yield from route_requests(interface)
+
+
+def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    """Everything of a member's interface but its cable. Safe to repeat."""
+    if interface.port.v6 is not None:
+        yield netlink.no_generated_addresses(interface.index)
+    yield netlink.set_up(interface.index)
+    yield from settled_requests(interface)

@@ -1,0 +1,79 @@
+"""A lab's state as `state.json` and the agent's clients see it. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from patchbay_runner.lab.addressing import IX, AddressPlan, Port
+from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.topology import Device, Router, Topology
+
+
+def ix_state(plan: AddressPlan) -> dict[str, Any]:
+    gateway = plan.lans[IX].gateway
+    return {"bridge": gateway.interface, **_address_fields(gateway)}
+
+
+def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
+    lan = plan.lans[router.name]
+    return {
+        "upstream": router.upstream,
+        "region": router.region,
+        "nat": router.nat.mode,
+        "nat_v6": router.nat_v6.value,
+        "ip_support": router.ip_support.value,
+        "mtu": router.mtu,
+        "uplink": {"interface": plan.wan(router).interface, **_address_fields(plan.wan(router))},
+        "downstream": {
+            "interface": lan.gateway.interface,
+            "cidr": str(lan.v4) if lan.v4 else None,
+            "cidr_v6": str(lan.v6) if lan.v6 else None,
+            **_address_fields(lan.gateway),
+        },
+        "devices": list(dict.fromkeys(member.node for member in lan.members)),
+    }
+
+
+def device_state(device: Device, plan: AddressPlan, default_via: str, down: frozenset[str]) -> dict[str, Any]:
+    return {
+        "default_via": default_via,
+        "mtu": device.mtu,
+        "interfaces": [
+            {
+                "name": interface.name,
+                "router": interface.gateway,
+                "up": interface.name not in down,
+                **_address_fields(plan.ports[device.name, interface.name]),
+            }
+            for interface in device.interfaces
+        ],
+    }
+
+
+def address_variables(topology: Topology, plan: AddressPlan, default_via: dict[str, str]) -> dict[str, str]:
+    """`NETSIM_IP_<DEVICE>`, `NETSIM_IP_<DEVICE>_<INTERFACE>` and the same with IP6, of the families that are there."""
+    found: dict[str, str] = {}
+    for device in topology.devices:
+        default = default_via[device.name]
+        for interface in device.interfaces:
+            port = plan.ports[device.name, interface.name]
+            _add(found, ip_variables(device.name, interface.name), port)
+            if interface.name == default:
+                _add(found, ip_variables(device.name), port)
+    return found
+
+
+def _add(found: dict[str, str], names: tuple[str, str], port: Port) -> None:
+    if port.v4 is not None:
+        found[names[0]] = str(port.v4.ip)
+    if port.v6 is not None:
+        found[names[1]] = str(port.v6.ip)
+
+
+def _address_fields(port: Port) -> dict[str, str | None]:
+    return {
+        "ip": str(port.v4.ip) if port.v4 else None,
+        "ip_v6": str(port.v6.ip) if port.v6 else None,
+        "ll_v6": str(port.link_local) if port.link_local else None,
+        "mac": port.mac.hex(":"),
+    }

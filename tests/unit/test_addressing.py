@@ -1,0 +1,146 @@
+"""The address plan: disjoint, deterministic, every member inside its LAN."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface, IPv4Network, IPv6Address
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.lab.addressing import IX, link_local_address, plan_addresses, routers_outside_in
+from patchbay_runner.model.nat import nat_mode
+from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
+from tests.unit.topologies import one_lan, topologies
+
+
+@given(topologies())
+def test_no_two_lans_share_an_address(topology: Topology) -> None:
+    lans = list(plan_addresses(topology).lans.values())
+    for family in ("v4", "v6"):
+        spans = sorted(
+            (int(network.network_address), int(network.broadcast_address))
+            for lan in lans
+            if (network := getattr(lan, family)) is not None
+        )
+        assert all(left[1] < right[0] for left, right in pairwise(spans))
+
+
+@given(topologies())
+def test_every_member_is_inside_its_lan_and_no_address_is_given_twice(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    seen = set()
+    for lan in plan.lans.values():
+        for port in (lan.gateway, *lan.members):
+            for address, network in ((port.v4, lan.v4), (port.v6, lan.v6)):
+                if address is not None:
+                    assert address.network == network
+                    assert address.ip not in (address.network.network_address, address.network.broadcast_address)
+                    assert address.ip not in seen
+                    seen.add(address.ip)
+    macs = [port.mac for port in plan.ports.values()]
+    assert len(set(macs)) == len(macs)
+
+
+@given(topologies())
+def test_the_plan_is_a_function_of_the_topology(topology: Topology) -> None:
+    assert plan_addresses(topology) == plan_addresses(topology)
+
+
+@given(topologies())
+def test_upstreams_come_before_what_is_behind_them(topology: Topology) -> None:
+    seen = {None}
+    for router in routers_outside_in(topology):
+        assert router.upstream in seen
+        seen.add(router.name)
+
+
+def test_numbers_follow_file_order() -> None:
+    topology = Topology(
+        routers=(
+            Router(name="home", upstream="isp", nat=nat_mode("home")),
+            Router(name="dc"),
+            Router(name="isp", nat=nat_mode("cgnat")),
+        ),
+        devices=(
+            Device(name="zoe", interfaces=(Interface(name="eth0", gateway="isp"),)),
+            Device(name="adam", interfaces=(Interface(name="eth0", gateway="isp"),)),
+        ),
+    )
+    plan = plan_addresses(topology)
+    assert plan.ports[IX, "ix"].v4 == IPv4Interface("198.18.0.1/24")
+    assert plan.ports["dc", "ix"].v4 == IPv4Interface("198.18.0.10/24")
+    assert plan.ports["isp", "ix"].v4 == IPv4Interface("198.18.0.11/24")
+    assert str(plan.ports["isp", "ix"].v6) == "2001:db8::11/64"
+    assert plan.lans["home"].v4 == IPv4Network("10.0.1.0/24")
+    assert plan.lans["dc"].v4 == IPv4Network("198.18.1.0/24")
+    assert plan.lans["isp"].v4 == IPv4Network("10.0.2.0/24")
+    assert str(plan.lans["isp"].v6) == "fd10:0:0:2::/64"
+    assert [member.node for member in plan.lans["isp"].members] == ["home", "zoe", "adam"]
+    assert plan.ports["home", "wan"].v4 == IPv4Interface("10.0.2.2/24")
+    assert plan.ports["adam", "eth0"].v4 == IPv4Interface("10.0.2.4/24")
+
+
+def test_the_exchange_holds_245_routers_in_a_24_and_more_in_a_shorter_prefix() -> None:
+    def exchange(count: int) -> IPv4Network | None:
+        routers = tuple(Router(name=f"r{i}", nat=nat_mode("home")) for i in range(count))
+        return plan_addresses(Topology(routers=routers)).lans[IX].v4
+
+    assert exchange(245) == IPv4Network("198.18.0.0/24")
+    assert exchange(246) == IPv4Network("198.18.0.0/23")
+
+
+@pytest.mark.parametrize("count", [253, 254, 1000, 3000])
+def test_a_lan_is_as_large_as_its_members_need(count: int) -> None:
+    lan = plan_addresses(one_lan(count)).lans["r"]
+    assert lan.v4 is not None
+    assert len(lan.members) == count
+    assert lan.v4.prefixlen == (24 if count <= 253 else 32 - (count + 34).bit_length())
+
+
+def test_200_public_routers_fit() -> None:
+    topology = Topology(routers=tuple(Router(name=f"r{i}") for i in range(200)))
+    networks = {lan.v4 for lan in plan_addresses(topology).lans.values()}
+    assert len(networks) == 201
+
+
+def test_a_full_pool_is_an_error() -> None:
+    topology = Topology(routers=tuple(Router(name=f"r{i}") for i in range(600)))
+    with pytest.raises(LabError, match="no IPv4 prefix left"):
+        plan_addresses(topology)
+
+
+def test_families_follow_the_router() -> None:
+    topology = Topology(
+        routers=(Router(name="old", ip_support=IpSupport.V4_ONLY), Router(name="new", ip_support=IpSupport.V6_ONLY)),
+        devices=(
+            Device(name="a", interfaces=(Interface(name="eth0", gateway="old"),)),
+            Device(name="b", interfaces=(Interface(name="eth0", gateway="new"),)),
+        ),
+    )
+    plan = plan_addresses(topology)
+    old, new = plan.ports["a", "eth0"], plan.ports["b", "eth0"]
+    assert (old.v4 is not None, old.v6, old.link_local) == (True, None, None)
+    assert (new.v4, new.v6 is not None, new.link_local is not None) == (None, True, True)
+    assert plan.ports["new", "ix"].v4 is None
+
+
+@pytest.mark.parametrize(
+    ("topology", "message"),
+    [
+        (Topology(routers=(Router(name="a", upstream="b"),)), "'b' is not a router"),
+        (Topology(routers=(Router(name="a", upstream="b"), Router(name="b", upstream="a"))), "leads back to itself"),
+        (Topology(devices=(Device(name="d", interfaces=(Interface(name="e", gateway="x"),)),)), "'x' of e is not"),
+    ],
+)
+def test_what_cannot_be_wired_is_an_error(topology: Topology, message: str) -> None:
+    with pytest.raises(LabError, match=message):
+        plan_addresses(topology)
+
+
+def test_link_local_addresses_are_those_of_autoconfiguration() -> None:
+    # The example of RFC 4291, appendix A, in modern form.
+    assert link_local_address(bytes.fromhex("34567 89abcde".replace(" ", ""))) == IPv6Address(
+        "fe80::3656:78ff:fe9a:bcde"
+    )

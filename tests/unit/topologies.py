@@ -1,0 +1,47 @@
+"""Random topologies for property tests."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from patchbay_runner.model.nat import nat_mode
+from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology
+
+_MODES = ("none", "home", "corporate", "cgnat", "cloud-nat", "full-cone")
+
+
+@st.composite
+def topologies(draw: st.DrawFn, max_routers: int = 12, max_devices: int = 12) -> Topology:
+    """Routers in trees of any depth and in any file order, devices with one to three interfaces."""
+    count = draw(st.integers(1, max_routers))
+    routers = [
+        Router(
+            name=f"r{i}",
+            upstream=draw(st.sampled_from([None, *(f"r{j}" for j in range(i))])),
+            nat=nat_mode(draw(st.sampled_from(_MODES))),
+            nat_v6=draw(st.sampled_from([NatV6.NONE, NatV6.NONE, NatV6.MASQUERADE])),
+            ip_support=draw(st.sampled_from(IpSupport)),
+            mtu=draw(st.sampled_from([None, 1420, 1280])),
+        )
+        for i in range(count)
+    ]
+    devices = [
+        Device(
+            name=f"d{i}",
+            mtu=draw(st.sampled_from([None, 1400])),
+            interfaces=tuple(
+                Interface(name=f"eth{k}", gateway=f"r{draw(st.integers(0, count - 1))}")
+                for k in range(draw(st.integers(1, 3)))
+            ),
+        )
+        for i in range(draw(st.integers(0, max_devices)))
+    ]
+    return Topology(routers=tuple(draw(st.permutations(routers))), devices=tuple(draw(st.permutations(devices))))
+
+
+def one_lan(count: int, ip_support: IpSupport = IpSupport.DUAL_STACK) -> Topology:
+    """`count` devices on one router."""
+    return Topology(
+        routers=(Router(name="r", ip_support=ip_support),),
+        devices=tuple(Device(name=f"d{i}", interfaces=(Interface(name="eth0", gateway="r"),)) for i in range(count)),
+    )
