@@ -133,12 +133,13 @@ def terminal_uses(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, "os.write"
             case ast.Raise(exc=ast.Name(id="SystemExit") | ast.Call(func=ast.Name(id="SystemExit"))):
                 yield node.lineno, "SystemExit"
-            case ast.Import(names=names):
-                for alias in names:
-                    if alias.name.split(".")[0] in TERMINAL_LIBRARIES:
-                        yield node.lineno, alias.name
-            case ast.ImportFrom(module=str(source), level=0) if source.split(".")[0] in TERMINAL_LIBRARIES:
-                yield node.lineno, source
+            case ast.Import() | ast.ImportFrom(level=0) if TERMINAL_LIBRARIES & libraries(node):
+                yield node.lineno, ast.unparse(node)
+
+
+def libraries(node: ast.Import | ast.ImportFrom) -> set[str]:
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    return {name.split(".")[0] for name in names}
 
 
 def is_standard(stream: ast.expr) -> bool:
