@@ -1,0 +1,201 @@
+"""IPv4 NAT as nftables rules. Pure: a NAT's behaviour and its place in a router go in, rule text comes out.
+
+Linux's own source NAT is endpoint-dependent and filters by address and port, because it knows flows and nothing else.
+Everything that RFC 4787 (UDP), RFC 5382 (TCP) and the named modes ask beyond that rests on five tables that the rules
+themselves keep:
+
+- `out`: inner endpoint to outer port. It makes a mapping endpoint-independent.
+- `in`: outer port to inner endpoint. It lets in packets that belong to no flow yet.
+- `used`: outer ports that are taken. No two inner endpoints share one, whatever they talk to.
+- `stream`: outer ports whose mapping has carried a conversation and so lives by the longer timeout.
+- `peers`: outer port and outside endpoint that it has sent to. It decides what is let in.
+
+A flow's outer port is chosen in `choose`, just before the kernel's source NAT, and the tables are written in `learn`,
+just after it: a chain of type nat sees only the first packet of a flow, and entries have to outlive it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from patchbay_runner.lab.nat_tables import NatTables, learn_chains, table_declarations
+from patchbay_runner.model.nat import Filtering, NatConfig
+
+# Not "nat": iptables claims the name for itself, and a program under test may use iptables.
+NAT_TABLE = "patchbay_nat"
+
+# Rounds of tries to find a free port for an endpoint whose own is taken: sixteen failures in a row have a probability
+# of 1e-7 with a third of the candidates in use, which is more than a NAT's tables hold.
+_ROUNDS = 4
+_TRIES = 4
+_FIRST_CANDIDATE = 32768
+_HASH_SEED = 0x7062
+
+
+@dataclass(frozen=True, slots=True)
+class NatPlacement:
+    """Where a NAT sits: the uplink's name and address, the LAN bridge's name, and every network behind it."""
+
+    wan: str
+    wan_address: IPv4Address
+    lan: str
+    lan_networks: tuple[IPv4Network, ...]
+
+
+def nat_ruleset(config: NatConfig, placement: NatPlacement) -> str:
+    """A whole nft file that sets `config` up in a router that has no NAT yet."""
+    tables = NatTables.of(config)
+    chains = [
+        *_prerouting(config, placement, tables),
+        *_input(config, placement, tables),
+        *_forward(placement, tables),
+        *_choose(config, placement, tables),
+        *_source_nat(config, placement, tables),
+        *learn_chains(config, tables),
+    ]
+    body = "\n".join((*table_declarations(config, tables), *chains))
+    return f"table ip {NAT_TABLE} {{\n{body}\n}}\n"
+
+
+def nat_replacement(config: NatConfig, placement: NatPlacement) -> str:
+    """A whole nft file that puts `config` in the place of whatever NAT there is, in one transaction.
+
+    Mappings are forgotten, flows that conntrack knows are not. Not for a new router: a deletion waits some 15 ms for
+    the kernel.
+    """
+    return no_nat_ruleset() + nat_ruleset(config, placement)
+
+
+def no_nat_ruleset() -> str:
+    """An nft file that takes the NAT away, if there is one."""
+    return f"add table ip {NAT_TABLE}\ndelete table ip {NAT_TABLE}\n"
+
+
+def nat_sysctls(config: NatConfig) -> Mapping[str, str]:
+    """Settings of a NAT router, by path below /proc/sys/net. They exist once the ruleset is loaded."""
+    timeouts = config.timeouts
+    prefix = "netfilter/nf_conntrack_"
+    return {
+        f"{prefix}udp_timeout": str(timeouts.udp_s),
+        f"{prefix}udp_timeout_stream": str(timeouts.udp_stream_s),
+        f"{prefix}tcp_timeout_established": str(timeouts.tcp_established_s),
+        # A NAT that has forgotten a connection does not take it up again in the middle.
+        f"{prefix}tcp_loose": "0",
+        # Packets outside the window are for the end hosts to judge: reordering and loss are simulated here.
+        f"{prefix}tcp_be_liberal": "1",
+    }
+
+
+def _prerouting(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    """Packets that belong to no flow find the mapping that they are addressed to."""
+    # The chain has to be there even when empty: reply packets are translated back at its hook.
+    rules = []
+    entrances = []
+    if config.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT:
+        entrances.append(place.wan)
+    if config.hairpin:
+        entrances.append(place.lan)
+    if tables.inward:
+        rules = [
+            f'iifname "{entrance}" ip daddr {place.wan_address} meta l4proto {{ tcp, udp }} '
+            "dnat ip to meta l4proto . th dport map @in"
+            for entrance in entrances
+        ]
+    return _chain("prerouting", "type nat hook prerouting priority dstnat; policy accept;", rules)
+
+
+def _input(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    """What is addressed to the router itself.
+
+    A packet from outside that comes before the mapping it is meant for must leave no flow behind, or the flow that it
+    belongs to later would find its tuple taken and get another port.
+    """
+    rules = [
+        f'iifname "{place.wan}" ct state established,related accept',
+        f'iifname "{place.wan}" icmp type echo-request accept',
+        f'iifname "{place.wan}" drop',
+    ]
+    if tables.used and not config.hairpin:
+        # Without hairpinning a packet to another member's outer endpoint gets lost; the router does not refuse it.
+        rules.append(f'iifname "{place.lan}" ip daddr {place.wan_address} meta l4proto . th dport @used drop')
+    return _chain("input", "type filter hook input priority filter; policy accept;", rules)
+
+
+def _forward(place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    # conntrack does not translate what it finds invalid: it would leave with its inner address.
+    rules = ["ct state invalid drop", f'iifname "{place.wan}" ct state established,related accept']
+    if tables.inward:
+        rules.append(f'iifname "{place.wan}" ct status dnat accept')
+    rules.append(f'iifname "{place.wan}" drop')
+    return _chain("forward", "type filter hook forward priority filter; policy accept;", rules)
+
+
+def _choose(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    """Writes the outer port into the packet itself, from where `source_nat` takes it.
+
+    nft cannot compute a port and look it up before deciding on it in any other place.
+    """
+    if not tables.used:
+        return
+    rules = ["ct state != new accept", "ct status snat accept"]
+    for scope in _scopes(config, place):
+        rules += [
+            f"{scope} meta l4proto tcp goto choose_tcp",
+            f"{scope} udp checksum 0 goto choose_udp_unsummed",
+            f"{scope} meta l4proto udp goto choose_udp",
+        ]
+    yield from _choose_port("tcp", "tcp", "accept", config, tables)
+    # nft would turn the absent checksum into a wrong one.
+    yield from _choose_port("udp", "udp_unsummed", "udp checksum set 0 accept", config, tables)
+    yield from _choose_port("udp", "udp", "accept", config, tables)
+    yield from _chain("choose", "type filter hook postrouting priority srcnat - 1; policy accept;", rules)
+
+
+def _choose_port(proto: str, name: str, done: str, config: NatConfig, tables: NatTables) -> Iterator[str]:
+    free = f"meta l4proto . {proto} sport != @used"
+    preserved = []
+    if tables.outward:
+        preserved.append(f"{proto} sport set meta l4proto . ip saddr . {proto} sport map @out {done}")
+        preserved.append(f"{free} {done}")
+        # Every attempt hashes the one before it, so that a run can be repeated.
+        candidate = f"jhash ip saddr . {proto} sport mod {1 << 31} seed {_HASH_SEED}"
+    else:
+        candidate = f"numgen random mod {1 << 31}"
+    # nft writes the upper half of the number, which is what it is drawn for. The range check does not rely on that.
+    attempt = [
+        f"{proto} sport set {candidate} offset {1 << 31}",
+        f"{proto} sport >= {_FIRST_CANDIDATE} {free} {done}",
+    ]
+    yield from _chain(f"try_{name}", "", attempt)
+    yield from _chain(f"retry_{name}", "", [f"jump try_{name}"] * _TRIES)
+    yield from _chain(f"choose_{name}", "", [*preserved, *[f"jump retry_{name}"] * _ROUNDS, "drop"])
+
+
+def _source_nat(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    target = f"snat ip to {place.wan_address}"
+    rules = []
+    for scope in _scopes(config, place):
+        if tables.used:
+            rules.append(f"{scope} meta l4proto {{ tcp, udp }} {target} : th sport")
+        else:
+            rules.append(f"{scope} meta l4proto {{ tcp, udp }} {target} : 1024-65535 fully-random")
+        rules.append(f"{scope} {target}")
+    return _chain("source_nat", "type nat hook postrouting priority srcnat; policy accept;", rules)
+
+
+def _scopes(config: NatConfig, place: NatPlacement) -> Iterator[str]:
+    """What is translated: everything that leaves by the uplink, and what one member sends another by way of it."""
+    yield f'oifname "{place.wan}" ip saddr != {place.wan_address}'
+    if config.hairpin and place.lan_networks:
+        networks = ", ".join(map(str, place.lan_networks))
+        yield f'oifname "{place.lan}" ct status dnat ip saddr {{ {networks} }}'
+
+
+def _chain(name: str, hook: str, rules: list[str]) -> Iterator[str]:
+    yield f"  chain {name} {{"
+    if hook:
+        yield f"    {hook}"
+    yield from (f"    {rule}" for rule in rules)
+    yield "  }"
