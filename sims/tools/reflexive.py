@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""What a NAT does to one UDP socket: asks several reflectors which endpoint they see, and says it as JSON.
+
+    reflexive.py serve ADDRESS:PORT...        answers every datagram with the sender's endpoint
+    reflexive.py ask PORT ADDRESS:PORT...     sends from local PORT to each, prints one JSON document
+"""
+
+import json
+import selectors
+import socket
+import sys
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    address, _, port = text.rpartition(":")
+    return address, int(port)
+
+
+def serve(places: list[str]) -> None:
+    selector = selectors.DefaultSelector()
+    for place in places:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(endpoint(place))
+        selector.register(sock, selectors.EVENT_READ)
+    print("serving", flush=True)
+    while True:
+        for key, _ in selector.select():
+            data, source = key.fileobj.recvfrom(100)
+            key.fileobj.sendto(f"{source[0]}:{source[1]}".encode(), source)
+
+
+def ask(port: int, places: list[str]) -> None:
+    seen = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("0.0.0.0", port))
+        sock.settimeout(3)
+        for place in places:
+            sock.sendto(b"?", endpoint(place))
+            seen.append(sock.recv(100).decode())
+    kept = all(endpoint(text)[1] == port for text in seen)
+    print(json.dumps({"seen": seen, "mappings": len(set(seen)), "port_kept": kept, "address": endpoint(seen[0])[0]}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2:])
+    else:
+        ask(int(sys.argv[2]), sys.argv[3:])
