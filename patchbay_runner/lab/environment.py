@@ -19,7 +19,14 @@ _REMOVED = frozenset(
 )
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "socks_proxy"})
 
+# Distributions keep nginx, tcpdump and nft where an ordinary user's PATH does not look.
+_SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
+
 
 def program_environment(host: Mapping[str, str]) -> dict[str, str]:
-    """The host's environment without what leads out of the lab."""
-    return {name: value for name, value in host.items() if name not in _REMOVED and name.lower() not in _PROXIES}
+    """The host's environment without what leads out of the lab, and with the system directories in PATH."""
+    kept = {name: value for name, value in host.items() if name not in _REMOVED and name.lower() not in _PROXIES}
+    path = kept.get("PATH", _USUAL_PATH).split(":")
+    kept["PATH"] = ":".join([*path, *(directory for directory in _SYSTEM_DIRECTORIES if directory not in path)])
+    return kept
