@@ -4,6 +4,7 @@
 
     PatchbayError
     ├── InputError           2  the command line or a sim file is wrong; carries Diagnostics; nothing ran
+    ├── NotBuilt             2  a sim asks for what this version cannot do yet; nothing ran
     ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
     ├── LabError             1  the network could not be made or changed as asked
     │   └── KernelError      1  one kernel operation was refused; carries the operation and errno
@@ -60,6 +61,16 @@ class InputError(PatchbayError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(map(str, self.diagnostics)))
+
+
+class NotBuilt(PatchbayError):
+    """Sims ask for what this version cannot do yet. `wishes` name it with its place. Nothing has run."""
+
+    exit_code = 2
+
+    def __init__(self, wishes: Sequence[str]) -> None:
+        self.wishes = tuple(wishes)
+        super().__init__("\n".join(self.wishes))
 
 
 class HostError(PatchbayError):

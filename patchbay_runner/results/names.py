@@ -14,9 +14,9 @@ def directory_name(name: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """`name` as part of a file's name: as `directory_name`, and dots stay where they cannot hide or climb."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:_LONGEST]
-    return re.sub(r"^\.", "_", safe) or "_"
+    """`name` as a file's: what separates, hides or cannot be seen becomes `_`. Names of devices stay as they are."""
+    safe = re.sub(r"[/\s\x00-\x1f\x7f]|^\.", "_", name)
+    return safe.encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
 class UniqueNames:

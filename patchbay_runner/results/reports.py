@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from patchbay_runner.results.documents import CombinedResults, CombinedSim, Sim, SimResults
 from patchbay_runner.results.throughput import Measures, measure
+
+if TYPE_CHECKING:
+    import jinja2
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_VALUE = 80
@@ -94,12 +96,15 @@ def _escape(text: str) -> str:
 
 
 def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(**values)
+    return load_templates().get_template(template).render(**values)
 
 
 @cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def load_templates() -> jinja2.Environment:
+    """The template engine. Loading it takes longer than the end of a short sim should: call this beforehand."""
+    import jinja2  # noqa: PLC0415 - most commands never write a report
+
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -107,3 +112,6 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment

@@ -14,7 +14,10 @@ from patchbay_runner.results.documents import Status
 
 
 class SimState:
-    """`step` holds the fields of the running step's event, None between steps."""
+    """`step` holds the fields of the running step's event, None between steps.
+
+    `step_started_s` is when that step began, counted from the sim's start.
+    """
 
     def __init__(self, plan: Plan, sim_dir: str) -> None:
         self.plan = plan
@@ -23,6 +26,7 @@ class SimState:
         self.failure: Failure | None = None
         self.is_finished = False
         self.step: dict[str, Any] | None = None
+        self.step_started_s = 0.0
         self.steps_done = 0
         self.results: tuple[StepResult, ...] = ()
         self.logs: list[messages.LogOpened] = []
@@ -123,7 +127,7 @@ class SimState:
 
     def _follow(self, event: messages.Event) -> None:
         if event.kind == "step_started":
-            self.step = event.fields
+            self.step, self.step_started_s = event.fields, self.elapsed_s
         elif event.kind == "step_finished":
             self.step = None
             self.steps_done += 1

@@ -1,0 +1,107 @@
+"""The `patchbay` command, and the one boundary that turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from patchbay_runner import __version__
+from patchbay_runner.cli.session import Session
+from patchbay_runner.errors import PatchbayError
+
+EXIT_USAGE = 2
+EXIT_DEFECT = 3
+EXIT_INTERRUPTED = 130
+# What a shell reports for a program that a closed pipe ended.
+EXIT_BROKEN_PIPE = 141
+
+# Command to the module that holds it under the same name. They are imported when used: --version must be quick.
+COMMANDS = {
+    "plan": "patchbay_runner.cli.plan",
+    "run": "patchbay_runner.cli.run",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="patchbay %(version)s")
+def patchbay() -> None:
+    """Runs real programs on simulated networks, as TOML files say.
+
+    Exit codes: 0 all sims passed, 1 a sim failed, 2 the command line or a file is wrong, 3 a defect of patchbay,
+    4 this host cannot run labs, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """The entry point of the `patchbay` script."""
+    code = run_command(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    sys.exit(code)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Carries out a command line and returns its exit code. Errors have been shown by then."""
+    session = Session()
+    try:
+        code = patchbay.main(list(arguments), prog_name="patchbay", standalone_mode=False, obj=session)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except PatchbayError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        _forget_stdout()
+        return EXIT_BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the boundary: everything that nobody expected ends here
+        _show_defect(error, session)
+        return EXIT_DEFECT
+    return code if isinstance(code, int) else 0
+
+
+def _show_defect(error: Exception, session: Session) -> None:
+    text = "".join(traceback.format_exception(error))
+    try:
+        place = session.save_traceback(text)
+    except (OSError, PatchbayError):
+        place = None
+    if place is None:
+        with tempfile.NamedTemporaryFile("w", prefix="patchbay-", suffix=".traceback.txt", delete=False) as file:
+            file.write(text)
+        place = Path(file.name)
+    click.echo(f"patchbay failed by a defect of its own: {type(error).__name__}: {error}; see {place}", err=True)
+
+
+def _forget_stdout() -> None:
+    """The reader of our output has gone: nothing that is still buffered may complain about it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,221 @@
+"""What the terminal shows while sims run: a live view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from patchbay_runner.cli.text import counted, elapsed, printable
+from patchbay_runner.model.recording import Failure
+from patchbay_runner.results.documents import Status
+from patchbay_runner.results.messages import Event
+from patchbay_runner.results.sim import SimRecord
+from patchbay_runner.results.sim_state import SimState
+
+# Without a terminal, a step that takes longer says so this often.
+_STILL_RUNNING_S = 30.0
+_FRAMES, _ASCII_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
+
+
+class View(Protocol):
+    """Is told what happens, in order."""
+
+    def started(self, sim: SimRecord) -> None:
+        """A sim begins."""
+
+    def happened(self, sim: SimRecord, events: Sequence[Event]) -> None:
+        """Events of a running sim."""
+
+    def ended(self, sim: SimRecord) -> None:
+        """A sim is over; its verdict is known."""
+
+    def tick(self) -> None:
+        """Some time has passed."""
+
+    def close(self) -> None:
+        """Nothing more comes; leaves the terminal as it should be."""
+
+
+def open_view(console: Console, sims: Sequence[SimRecord], *, is_verbose: bool) -> View:
+    """The view that fits the console."""
+    lines = Lines(console, sims, is_verbose=is_verbose)
+    return LiveView(lines) if console.is_terminal and not console.is_dumb_terminal else PlainView(lines)
+
+
+class Lines:
+    """The lines that stay on the screen."""
+
+    def __init__(self, console: Console, sims: Sequence[SimRecord], *, is_verbose: bool) -> None:
+        self.console = console
+        self.sims = sims
+        self._is_verbose = is_verbose
+        self._numbers = {id(sim): number for number, sim in enumerate(sims, 1)}
+
+    def print_started(self, sim: SimRecord) -> None:
+        self._print(sim, Text.assemble("started ", (f"({sim.state.plan.source})", "dim")))
+
+    def print_events(self, sim: SimRecord, events: Sequence[Event]) -> None:
+        """With --verbose: steps and captures."""
+        if not self._is_verbose:
+            return
+        for event in events:
+            if event.kind == "step_started":
+                self._print(sim, Text(step_text(event.fields, len(sim.state.plan.steps))))
+            elif event.kind == "capture_recorded":
+                self._print(sim, Text(printable(f"{event.fields.get('key')} = {event.fields.get('value')}"), "dim"))
+
+    def print_still_running(self, sim: SimRecord, step: dict[str, Any], since_s: float) -> None:
+        text = step_text(step, len(sim.state.plan.steps))
+        self._print(sim, Text(f"still in {text}, for {elapsed(since_s)}", "dim"))
+
+    def print_ended(self, sim: SimRecord) -> None:
+        state = sim.state
+        verdict = Text.assemble(verdict_text(state.status))
+        if state.failure is None:
+            verdict.append(f", {counted(state.steps_done, 'step')}")
+        else:
+            verdict.append(f" {failure_place(state.failure, len(state.plan.steps))}")
+        verdict.append(f" in {elapsed(state.elapsed_s)}", "dim")
+        self._print(sim, verdict)
+
+    def _print(self, sim: SimRecord, text: Text) -> None:
+        width = len(str(len(self.sims)))
+        number = Text(f"[{self._numbers[id(sim)]:>{width}}/{len(self.sims)}] ", "dim")
+        line = Text.assemble(number, (sim.state.plan.name, "bold"), ": ", text)
+        self.console.print(line, soft_wrap=True)
+
+
+class PlainView:
+    """For pipes and CI: nothing is ever overwritten."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._said_s: dict[int, float] = {}
+
+    def started(self, sim: SimRecord) -> None:
+        """Prints the sim's name and file."""
+        self._lines.print_started(sim)
+
+    def happened(self, sim: SimRecord, events: Sequence[Event]) -> None:
+        """Prints what --verbose asks for."""
+        self._lines.print_events(sim, events)
+        if any(event.kind == "step_started" for event in events):
+            self._said_s[id(sim)] = sim.state.elapsed_s
+
+    def ended(self, sim: SimRecord) -> None:
+        """Prints the verdict."""
+        self._lines.print_ended(sim)
+
+    def tick(self) -> None:
+        """Tells about a step that takes long."""
+        for sim in self._lines.sims:
+            state = sim.state
+            if state.status is not Status.RUNNING or state.step is None:
+                continue
+            now, said = state.elapsed_s, self._said_s.get(id(sim), 0.0)
+            if now - said >= _STILL_RUNNING_S:
+                self._said_s[id(sim)] = now
+                self._lines.print_still_running(sim, state.step, now - state.step_started_s)
+
+    def close(self) -> None:
+        """Leaves everything as it is."""
+
+
+class LiveView:
+    """For a terminal: finished sims stay, running ones are redrawn below them."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._ticks = 0
+        # Refreshed by `tick`: rich's own refreshing would start a thread.
+        self._live = Live(console=lines.console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def started(self, sim: SimRecord) -> None:
+        """Shows the sim."""
+        self._draw()
+
+    def happened(self, sim: SimRecord, events: Sequence[Event]) -> None:
+        """Prints what --verbose asks for; the running step is drawn by the next tick."""
+        self._lines.print_events(sim, events)
+
+    def ended(self, sim: SimRecord) -> None:
+        """Prints the verdict."""
+        self._lines.print_ended(sim)
+        self._draw()
+
+    def tick(self) -> None:
+        """Redraws what runs."""
+        self._ticks += 1
+        self._draw()
+
+    def close(self) -> None:
+        """Takes the live part away."""
+        self._live.stop()
+
+    def _draw(self) -> None:
+        self._live.update(self._render(), refresh=True)
+
+    def _render(self) -> Group:
+        frames = _FRAMES if self._lines.console.encoding.startswith("utf") else _ASCII_FRAMES
+        table = Table.grid(padding=(0, 2))
+        for justify in ("left", "left", "right", "left", "right"):
+            table.add_column(justify=justify, no_wrap=True)
+        for sim in self._lines.sims:
+            if sim.state.status is Status.RUNNING:
+                table.add_row(Text(frames[self._ticks % len(frames)], "cyan"), *_running_cells(sim.state))
+        return Group(table, Text(_overview([sim.state for sim in self._lines.sims]), "dim"))
+
+
+def _running_cells(state: SimState) -> list[Text]:
+    total = len(state.plan.steps)
+    at = f"{min(state.steps_done + 1, total)}/{total}"
+    step = action_text(state.step) if state.step else ("building the network" if not state.steps_done else "")
+    return [Text(state.plan.name, "bold"), Text(at), Text(step), Text(elapsed(state.elapsed_s), "dim")]
+
+
+def _overview(states: Sequence[SimState]) -> str:
+    done = [state for state in states if state.status not in (Status.PENDING, Status.RUNNING)]
+    failed = sum(state.status is Status.ERROR for state in done)
+    return f"{len(done)} of {counted(len(states), 'sim')} done" + (f", {failed} failed" if failed else "")
+
+
+def verdict_text(status: Status) -> tuple[str, str]:
+    """A word and its style."""
+    return {
+        Status.OK: ("passed", "green"),
+        Status.ERROR: ("failed", "red"),
+        Status.INTERRUPTED: ("interrupted", "yellow"),
+        Status.RUNNING: ("running", ""),
+        Status.PENDING: ("not run", "dim"),
+    }[status]
+
+
+def action_text(fields: dict[str, Any]) -> str:
+    """ "run fetcher on client" from the fields of a step's event."""
+    action, step_id, device = (str(fields.get(key) or "") for key in ("action", "id", "device"))
+    text = f"{action} {step_id}" if step_id else action
+    return f"{text} on {device}" if device and device != step_id else text
+
+
+def step_text(fields: dict[str, Any], total: int) -> str:
+    """ "step 3/9: run fetcher on client"."""
+    return f"step {int(fields.get('step', 0)) + 1}/{total}: {action_text(fields)}"
+
+
+def failure_place(failure: Failure, total: int) -> str:
+    """Where a sim failed: "in step 3/9: run fetcher on client"."""
+    if failure.step is not None:
+        fields = {"step": failure.step, "action": failure.action, "id": failure.id, "device": failure.device}
+        return f"in {step_text(fields, total)}"
+    return {
+        "lab": "while its network was built",
+        "host": "because this host cannot run it",
+        "internal": "by a defect of patchbay",
+        "timeout": "because it took too long",
+    }.get(failure.phase, "")

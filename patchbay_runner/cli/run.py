@@ -1,0 +1,89 @@
+"""`patchbay run`: sim files in, real networks and programs, results on disk, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from patchbay_runner.cli.binaries import resolve_binaries
+from patchbay_runner.cli.parameters import duration_s
+from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
+from patchbay_runner.cli.scheduling import Scheduler
+from patchbay_runner.cli.session import Session
+from patchbay_runner.errors import NotBuilt
+from patchbay_runner.kernel.sandbox import Zygote
+from patchbay_runner.loader import load
+from patchbay_runner.model.plan import Plan
+from patchbay_runner.results.files import calling_user
+from patchbay_runner.results.run import RunDirectory
+
+
+@click.command()
+@click.argument("sims", nargs=-1)
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".patchbay-work",
+    show_default=True,
+    help="Where run directories are made.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="DURATION",
+    callback=duration_s,
+    help='Ends each sim after this long, such as "30m".',
+)
+@click.option(
+    "--project-root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=".",
+    help="Where programs start and binaries are looked for; the working directory by default.",
+)
+@click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
+@click.pass_obj
+def run(
+    session: Session,
+    *,
+    sims: tuple[str, ...],
+    work_dir: Path,
+    timeout_s: float | None,
+    project_root: Path,
+    is_verbose: bool,
+) -> int:
+    """Runs SIMS: files, directories or globs of TOML files."""
+    loaded = load(sims, cwd=Path.cwd())
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    refuse_unbuilt(loaded.plans)
+    root = project_root.resolve()
+    binaries = resolve_binaries(loaded.plans, root, os.environ)
+    owner = calling_user(os.environ, os.geteuid())
+    with ExitStack() as stack:
+        zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
+        directory = stack.enter_context(RunDirectory.create(work_dir, loaded.plans, owner))
+        session.run_directory = directory
+        jobs = [
+            SimJob(
+                plan=sim.state.plan,
+                directory=str(sim.directory),
+                project_root=str(root),
+                binaries=paths,
+                timeout_s=timeout_s,
+                owner=owner,
+            )
+            for sim, paths in zip(directory.sims, binaries, strict=True)
+        ]
+        return asyncio.run(Scheduler(zygote, directory, jobs, is_verbose=is_verbose).run())
+
+
+def refuse_unbuilt(plans: Sequence[Plan]) -> None:
+    """Raises NotBuilt when a plan asks for what this version cannot do: nothing is silently weaker than asked."""
+    unbuilt = dict.fromkeys(line for plan in plans for line in plan.unbuilt)
+    if unbuilt:
+        raise NotBuilt(tuple(unbuilt))

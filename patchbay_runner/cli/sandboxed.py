@@ -1,0 +1,95 @@
+"""What runs inside a sandbox: a plan's network, then its steps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from patchbay_runner.errors import HostError, LabError
+from patchbay_runner.executor import RunOptions, run_plan
+from patchbay_runner.kernel.sandbox import SandboxContext
+from patchbay_runner.lab.environment import program_environment
+from patchbay_runner.lab.lab import Lab, LabOptions
+from patchbay_runner.model.plan import Plan
+from patchbay_runner.model.recording import Failure
+from patchbay_runner.results.files import Owner
+from patchbay_runner.results.recorder import SandboxRecorder
+
+ENTRY_NAME = "sim"
+INTERRUPTED = Failure(phase="interrupted", message="interrupted")
+
+
+class SimJob(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a sandbox is told. `directory` is the sim's; `binaries` maps names to absolute paths."""
+
+    plan: Plan
+    directory: str
+    project_root: str
+    binaries: dict[str, str]
+    timeout_s: float | None
+    owner: Owner | None
+
+
+class _Interrupted(BaseException):
+    """SIGTERM arrived while the network was being built. No `except Exception` on the way may take it."""
+
+
+def run_sim(context: SandboxContext) -> int:
+    """The sandbox's entry. The verdict goes to the parent through the first descriptor."""
+    job = msgspec.json.decode(context.payload, type=SimJob)
+    recorder = SandboxRecorder(Path(job.directory), context.fds[0], job.owner)
+    recorder.finished(_carry_out(job, recorder, context))
+    return 0
+
+
+def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) -> Failure | None:
+    options = LabOptions(recorder.emit, Path(job.directory) / "nodes", context.open_files)
+    try:
+        with _interruptible():
+            lab = Lab.build(job.plan.topology, options)
+        return asyncio.run(_run_steps(job, lab, recorder))
+    except _Interrupted:
+        return INTERRUPTED
+    except HostError as error:
+        return Failure(phase="host", message=str(error))
+    except LabError as error:
+        return Failure(phase="lab", message=str(error))
+    except Exception as error:  # noqa: BLE001 - a defect must reach the parent with its traceback, whatever it is
+        return Failure(phase="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+
+
+async def _run_steps(job: SimJob, lab: Lab, recorder: SandboxRecorder) -> Failure | None:
+    options = RunOptions(
+        project_root=Path(job.project_root),
+        environment=program_environment(os.environ),
+        binaries=job.binaries,
+        timeout_s=job.timeout_s,
+    )
+    steps = asyncio.create_task(run_plan(job.plan, lab, recorder, options))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
+    try:
+        return await steps
+    except asyncio.CancelledError:
+        return INTERRUPTED
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the block, which has nothing to clean up: the kernel takes the network with the sandbox."""
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise _Interrupted
+
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,120 @@
+"""Runs the sims of one command: a sandbox each, one after another, with the terminal and the documents kept current."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob
+from patchbay_runner.cli.supervision import Interruption, Supervisor, make_pipe
+from patchbay_runner.kernel.sandbox import Sandbox, SandboxOptions, Zygote
+from patchbay_runner.results import reports
+from patchbay_runner.results.run import RunDirectory
+from patchbay_runner.results.sim import SimRecord
+
+if TYPE_CHECKING:
+    from patchbay_runner.cli.terminal import Terminal
+
+_TICK_S = 0.1
+_EXIT_FAILED = 1
+_EXIT_INTERRUPTED = 130
+# A phase that is not the sim's own fault ends in the code of whose fault it is; the larger code wins.
+_PHASE_CODES = {"internal": 3, "host": 4}
+
+
+class Scheduler:
+    """Takes the sims of a run directory from pending to their verdicts."""
+
+    def __init__(
+        self, zygote: Zygote, directory: RunDirectory, jobs: Sequence[SimJob], *, is_verbose: bool = False
+    ) -> None:
+        self._zygote = zygote
+        self._directory = directory
+        self._jobs = jobs
+        self._is_verbose = is_verbose
+        self._interruption = Interruption()
+        self._terminal: Terminal | None = None
+
+    async def run(self) -> int:
+        """Runs everything, shows the summary and returns the exit code.
+
+        Raises HostError when no sandbox can be made here.
+        """
+        started_s = time.monotonic()
+        self._interruption.listen_to_signals()
+        try:
+            await _with_background(self._run_sims(), self._keep_current())
+        finally:
+            if self._terminal:
+                self._terminal.close()
+        if self._terminal:
+            self._terminal.show_summary(self._directory.path, time.monotonic() - started_s)
+        return exit_code(self._directory.sims, is_interrupted=self._interruption.count > 0)
+
+    async def _run_sims(self) -> None:
+        for sim, job in zip(self._directory.sims, self._jobs, strict=True):
+            if self._interruption.count:
+                return
+            await self._run_sim(sim, job)
+
+    async def _run_sim(self, sim: SimRecord, job: SimJob) -> None:
+        sim.start()
+        reader, writer = make_pipe()
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, reader)
+            try:
+                sandbox = self._start(job, writer)
+            finally:
+                os.close(writer)
+            terminal = self._open_terminal()
+            terminal.view.started(sim)
+            supervisor = Supervisor(sandbox, reader, sim, self._interruption, job.timeout_s)
+            await supervisor.watch(lambda events: terminal.view.happened(sim, events))
+        terminal.view.ended(sim)
+
+    def _start(self, job: SimJob, writer: int) -> Sandbox:
+        options = SandboxOptions(user=job.plan.user)
+        return self._zygote.sandbox(ENTRY_NAME, msgspec.json.encode(job), [writer], options)
+
+    def _open_terminal(self) -> Terminal:
+        """Everything slow to import that only the parent needs, loaded while the first network is being built."""
+        if self._terminal is None:
+            from patchbay_runner.cli.terminal import Terminal  # noqa: PLC0415
+
+            self._terminal = Terminal(self._directory.sims, is_verbose=self._is_verbose)
+            reports.load_templates()
+        return self._terminal
+
+    async def _keep_current(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if self._terminal:
+                self._terminal.view.tick()
+            self._directory.write_if_due()
+
+
+async def _with_background(work: Coroutine[Any, Any, None], background: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` to its end and `background` as long. An error in either ends both."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(background)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def exit_code(sims: Sequence[SimRecord], *, is_interrupted: bool) -> int:
+    """0 when all sims passed; else why not."""
+    if is_interrupted:
+        return _EXIT_INTERRUPTED
+    failures = [sim.state.failure for sim in sims if sim.state.failure]
+    return max((_PHASE_CODES.get(failure.phase, _EXIT_FAILED) for failure in failures), default=0)
