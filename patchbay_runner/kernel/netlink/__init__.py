@@ -20,6 +20,16 @@ from patchbay_runner.kernel.netlink.addresses import (
     set_neighbour,
 )
 from patchbay_runner.kernel.netlink.describe import describe
+from patchbay_runner.kernel.netlink.dumps import (
+    Link,
+    LinkAddress,
+    LinkCounters,
+    Neighbour,
+    dump_addresses,
+    dump_links,
+    dump_neighbours,
+    dump_routes,
+)
 from patchbay_runner.kernel.netlink.links import (
     LOOPBACK_IFINDEX,
     LinkEnd,
@@ -36,7 +46,11 @@ __all__ = [
     "ANY_V4",
     "ANY_V6",
     "LOOPBACK_IFINDEX",
+    "Link",
+    "LinkAddress",
+    "LinkCounters",
     "LinkEnd",
+    "Neighbour",
     "NeighbourState",
     "NetlinkSocket",
     "Route",
@@ -50,6 +64,10 @@ __all__ = [
     "delete_neighbour",
     "delete_route",
     "describe",
+    "dump_addresses",
+    "dump_links",
+    "dump_neighbours",
+    "dump_routes",
     "no_generated_addresses",
     "replace_route",
     "set_bridge_entry",

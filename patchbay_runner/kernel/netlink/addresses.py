@@ -17,8 +17,8 @@ _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_ANY = 0, 253, 255
 
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
-RTA_METRICS, _RTAX_MTU = 8, 2
-_RTNH_F_ONLINK = 4
+RTA_METRICS, RTAX_MTU = 8, 2
+RTNH_F_ONLINK = 4
 MAIN_TABLE = 254
 _TABLE_IN_ATTRIBUTE = 252  # RT_TABLE_COMPAT: the table does not fit the header's octet
 _PROTOCOL_STATIC = 4
@@ -147,7 +147,7 @@ def _route(message: int, request_flags: int, route: Route) -> bytes:
     scope = _SCOPE_ANY if deleting else _scope(route, family)
     protocol = 0 if deleting else _PROTOCOL_STATIC
     table = route.table if route.table < 256 else _TABLE_IN_ATTRIBUTE
-    flags = _RTNH_F_ONLINK if route.onlink else 0
+    flags = RTNH_F_ONLINK if route.onlink else 0
     body = [_ROUTE.pack(family, route.prefix_length, 0, 0, table, protocol, scope, route.kind, flags)]
     if route.prefix_length:
         body.append(wire.attribute(RTA_DST, destination))
@@ -160,7 +160,7 @@ def _route(message: int, request_flags: int, route: Route) -> bytes:
     if route.preferred_source is not None:
         body.append(wire.attribute(RTA_PREFSRC, wire.packed(route.preferred_source)))
     if route.mtu:
-        body.append(wire.nested(RTA_METRICS, wire.u32(_RTAX_MTU, route.mtu)))
+        body.append(wire.nested(RTA_METRICS, wire.u32(RTAX_MTU, route.mtu)))
     if route.table > 255:
         body.append(wire.u32(RTA_TABLE, route.table))
     return wire.request(message, request_flags, b"".join(body))

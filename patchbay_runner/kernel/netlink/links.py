@@ -32,7 +32,8 @@ class LinkEnd(msgspec.Struct, frozen=True):
     """One end of a veth pair.
 
     `mac` is six bytes, or empty for one of the kernel's choice. `mtu` in bytes. `ifindex` 0 lets the kernel choose.
-    `netns_fd` None is the namespace of the socket that sends the request.
+    `netns_fd` None is the namespace of the socket that sends the request. `up` is for the near end of a pair: the far
+    one can only be brought up once the pair is whole, and the kernel answers ENOTCONN before.
     """
 
     name: str

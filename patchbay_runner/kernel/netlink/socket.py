@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from patchbay_runner.errors import KernelError
+from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import wire
 from patchbay_runner.kernel.netlink.describe import describe
 
@@ -41,6 +42,12 @@ class NetlinkSocket:
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         except OSError as error:
             raise KernelError("open netlink socket", error.errno or 0, node) from error
+
+    @classmethod
+    def inside(cls, netns_fd: int, node: str = "") -> Self:
+        """A socket in the network namespace `netns_fd`; the thread comes back."""
+        with entered(netns_fd):
+            return cls(node)
 
     def __enter__(self) -> Self:
         return self
