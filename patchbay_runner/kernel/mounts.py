@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import syscalls
 from patchbay_runner.kernel.namespaces import entered, own_namespace
 from patchbay_runner.kernel.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE
@@ -43,23 +42,23 @@ _DEVICE_FILES = ("hosts", "resolv.conf")
 def prepare_sandbox(hidden_below_run: Sequence[str] = HIDDEN_BELOW_RUN) -> None:
     """Makes all mounts of a sandbox, in its own mount, PID and network namespaces. Raises KernelError."""
     syscalls.mount("", "/", "", MS_SLAVE | MS_REC)
-    with _held("/run") as host_run, _held("/etc") as host_etc:
+    with _copied("/run") as run, _copied("/etc") as etc:
         _mount_tmpfs("/run")
         _make_host_directory()
-        _rbind(host_run, HOST_DIRECTORY / "run")
-        _rbind(host_etc, HOST_DIRECTORY / "etc")
+        syscalls.move_mount(run, str(HOST_DIRECTORY / "run"))
+        syscalls.move_mount(etc, str(HOST_DIRECTORY / "etc"))
     _link_run(hidden_below_run)
     write_node_files(DEVICE_DIRECTORY)
     _mount_tmpfs("/etc")
     device_links = {name: str(DEVICE_DIRECTORY / name) for name in _DEVICE_FILES}
-    _link_entries(HOST_DIRECTORY / "etc", Path("/etc"), device_links)
+    _link_entries(str(HOST_DIRECTORY / "etc"), "/etc", device_links)
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount_sysfs()
 
 
 def write_node_files(directory: Path, hosts: str = DEFAULT_HOSTS, resolv_conf: str = "") -> None:
     """Writes what `/etc/hosts` and `/etc/resolv.conf` of a node lead to, in place so that the node sees it at once."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(exist_ok=True)
     (directory / "hosts").write_text(hosts)
     (directory / "resolv.conf").write_text(resolv_conf)
 
@@ -71,7 +70,7 @@ def new_node_mounts(netns: int, directory: Path) -> int:
     """
     with entered(netns), returning_to_own_mounts():
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        _rbind(directory, DEVICE_DIRECTORY)
+        syscalls.mount(str(directory), str(DEVICE_DIRECTORY), "", MS_BIND)
         mount_sysfs()
         return own_namespace("mnt")
 
@@ -99,9 +98,9 @@ def mount_sysfs() -> None:
     if not Path(_CGROUP).is_dir():
         syscalls.mount("sysfs", "/sys", "sysfs", flags)
         return
-    with _held(_CGROUP) as cgroup:
+    with _copied(_CGROUP) as cgroup:
         syscalls.mount("sysfs", "/sys", "sysfs", flags)
-        _rbind(cgroup, Path(_CGROUP))
+        syscalls.move_mount(cgroup, _CGROUP)
 
 
 def _flags_of_mount(path: str) -> int:
@@ -121,30 +120,23 @@ def _mount_tmpfs(target: str) -> None:
     syscalls.mount("patchbay", target, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
 
 
-def _rbind(source: str | Path, target: Path) -> None:
-    # Recursive, because the kernel refuses a user namespace a bind that would uncover what a submount hides.
-    syscalls.mount(str(source), str(target), "", MS_BIND | MS_REC)
-
-
 @contextmanager
-def _held(path: str) -> Iterator[str]:
-    """A path to the directory that stays good when something is mounted over it."""
+def _copied(path: str) -> Iterator[int]:
+    """The mounts at and below `path`, to be attached elsewhere when `path` has been covered."""
+    fd = syscalls.open_tree(path)
     try:
-        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise KernelError(f"open {path}", error.errno or 0) from error
-    try:
-        yield f"/proc/self/fd/{fd}"
+        yield fd
     finally:
         os.close(fd)
 
 
 def _make_host_directory() -> None:
-    for directory in (DEVICE_DIRECTORY, NODES_DIRECTORY, HOST_DIRECTORY / "run", HOST_DIRECTORY / "etc"):
-        directory.mkdir(parents=True)
-    for name in os.listdir("/"):  # noqa: PTH208 - names are all that is needed
+    host = str(HOST_DIRECTORY)
+    for directory in (str(OWN_RUN), str(DEVICE_DIRECTORY), str(NODES_DIRECTORY), host, f"{host}/run", f"{host}/etc"):
+        os.mkdir(directory)  # noqa: PTH102 - see _link_entries
+    for name in os.listdir("/"):  # noqa: PTH208
         if name not in ("run", "etc"):
-            (HOST_DIRECTORY / name).symlink_to(f"/{name}")
+            os.symlink(f"/{name}", f"{host}/{name}")  # noqa: PTH211
 
 
 def _link_run(hidden: Sequence[str]) -> None:
@@ -158,22 +150,23 @@ def _link_run(hidden: Sequence[str]) -> None:
         target = Path("/run") / directory
         target.mkdir(exist_ok=True)
         names = {Path(path).name: None for path in own if Path(path).parent == directory}
-        _link_entries(host / directory, target, names)
+        _link_entries(str(host / directory), str(target), names)
     for path in hidden:
         if (host / path).is_dir():
             (Path("/run") / path).mkdir(parents=True, exist_ok=True)
 
 
-def _link_entries(source: Path, target: Path, special: Mapping[str, str | None]) -> None:
+def _link_entries(source: str, target: str, special: Mapping[str, str | None]) -> None:
     """Fills `target` with links to the entries of `source`, links copied as they are.
 
     `special` names entries that lead elsewhere, whether or not `source` has them; None leaves one out.
     """
+    # Hundreds of entries in every sandbox, of which there are many: Path objects would double the time.
     with os.scandir(source) as entries:
         links = {
             entry.name: os.readlink(entry.path) if entry.is_symlink() else f"{source}/{entry.name}"  # noqa: PTH115
-            for entry in entries  # hundreds of them in every sandbox: Path objects would double the time
+            for entry in entries
         }
     for name, link in {**links, **special}.items():
         if link is not None:
-            os.symlink(link, f"{target}/{name}")  # noqa: PTH211 - as above
+            os.symlink(link, f"{target}/{name}")  # noqa: PTH211

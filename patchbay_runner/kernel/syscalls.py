@@ -31,6 +31,14 @@ MS_RELATIME = 0x200000
 
 MNT_DETACH = 0x2
 
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 0x1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+# The same on every architecture; the C library has names for them only since 2.36.
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+
 _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
@@ -38,6 +46,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 
@@ -76,6 +85,22 @@ def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
     if _libc.umount2(os.fsencode(target), flags) < 0:
         raise KernelError(f"umount {target}", ctypes.get_errno())
+
+
+def open_tree(path: str) -> int:
+    """A detached copy of the mounts at and below `path`, which nothing mounted over `path` later can change."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    fd = int(_libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)))
+    if fd < 0:
+        raise KernelError(f"open_tree {path}", ctypes.get_errno())
+    return fd
+
+
+def move_mount(fd: int, target: str) -> None:
+    """Attaches what `open_tree` gave at `target`."""
+    where = (_AT_FDCWD, os.fsencode(target), ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH))
+    if _libc.syscall(_SYS_MOVE_MOUNT, fd, b"", *where) < 0:
+        raise KernelError(f"move_mount to {target}", ctypes.get_errno())
 
 
 def sethostname(name: str) -> None:

@@ -101,7 +101,7 @@ class Zygote:
 
     def _ask(self, request: messages.Request, fds: Sequence[int]) -> tuple[int, int]:
         with self._lock:
-            if not messages.send(self._channel, request, fds):
+            if self._channel.fileno() < 0 or not messages.send(self._channel, request, fds):
                 raise SandboxDied("the zygote has ended")
             reply, received = messages.receive(self._channel, messages.REPLY)
         match reply:

@@ -1,0 +1,194 @@
+"""What programs see of /etc, /run, /proc and /sys, in the sandbox and in its nodes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from support.sandbox_inside import inside, new_node, own_view, run
+
+from patchbay_runner.kernel import mounts, namespaces
+from patchbay_runner.kernel.sandbox import SandboxContext, SandboxOptions
+
+_LOOK_UP = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
+
+
+def test_each_node_has_its_own_hosts_and_resolver() -> None:
+    def look(_: SandboxContext) -> list[str]:
+        nodes = [new_node(f"n{n}", f"10.9.8.{n} peer\n", f"nameserver 10.0.0.{n}\n") for n in (1, 2)]
+        return [run(node, ["cat", "/etc/hosts", "/etc/resolv.conf"]).output for node in nodes]
+
+    assert inside(look) == [
+        "10.9.8.1 peer\nnameserver 10.0.0.1\n",
+        "10.9.8.2 peer\nnameserver 10.0.0.2\n",
+    ]
+
+
+def test_hosts_are_what_the_resolver_of_programs_uses() -> None:
+    def look(_: SandboxContext) -> tuple[str, str]:
+        node = new_node("n", "10.9.8.7 other.example\n")
+        lookup = ["python3", "-c", _LOOK_UP, "other.example"]
+        before = run(node, lookup).output
+        mounts.write_node_files(mounts.NODES_DIRECTORY / "n", "10.9.8.6 other.example\n")
+        return before, run(node, lookup).output
+
+    assert inside(look) == ("10.9.8.7\n", "10.9.8.6\n")
+
+
+def test_etc_is_the_hosts_in_everything_else() -> None:
+    def look(_: SandboxContext) -> dict[str, bytes]:
+        names = ["/etc/passwd", "/etc/os-release", "/etc/nsswitch.conf", "/etc/ssl/openssl.cnf"]
+        return {name: Path(name).read_bytes() for name in names if Path(name).exists()}
+
+    seen = inside(look)
+    assert "/etc/passwd" in seen
+    assert seen == {name: Path(name).read_bytes() for name in seen}
+
+
+def test_no_link_of_etc_leads_astray() -> None:
+    broken = set(inside(lambda _: _broken_links()))
+    assert broken <= set(_broken_links())
+
+
+def _broken_links() -> list[str]:
+    """Links below /etc that lead nowhere, as seen through the links at its top."""
+    found = []
+    for entry in os.scandir("/etc"):
+        below = os.walk(entry.path) if entry.is_dir() else []
+        inner = [f"{directory}/{name}" for directory, names, files in below for name in (*names, *files)]
+        found += [path for path in (entry.path, *inner) if Path(path).is_symlink() and not _exists(path)]
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116 - Path.exists would take a refusal for an answer
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def test_hosts_do_not_hang_on_the_hosts_file() -> None:
+    host_file = Path("/etc/hosts").read_bytes()
+
+    def look(_: SandboxContext) -> str:
+        node = new_node("n", "10.1.1.1 mine\n")
+        target = mounts.HOST_DIRECTORY / "etc" / "hosts"
+        assert target.read_bytes() == host_file
+        return run(node, ["readlink", "-f", "/etc/hosts"]).output
+
+    assert inside(look) == "/run/patchbay/device/hosts\n"
+
+
+def test_run_hides_what_leads_outside_and_keeps_the_rest() -> None:
+    def look(_: SandboxContext) -> tuple[list[str], list[str]]:
+        hidden = [path for name in mounts.HIDDEN_BELOW_RUN for path in _entries(Path("/run", name))]
+        return hidden, [str(path) for path in _entries(Path("/run")) if path.exists()]
+
+    hidden, visible = inside(look)
+    assert hidden == []
+    assert {str(path) for path in _entries(Path("/run")) if path.exists()} <= set(visible)
+
+
+def test_run_hides_a_directory_and_keeps_its_siblings() -> None:
+    (parent, chosen), siblings = next(
+        ((path.name, below[0].name), below[1:])
+        for path in _entries(Path("/run"))
+        if not path.is_symlink() and len(below := [entry for entry in _entries(path) if entry.is_dir()]) > 1
+    )
+
+    def look(_: SandboxContext) -> tuple[list[Path], list[Path]]:
+        return _entries(Path("/run", parent)), _entries(Path("/run", parent, chosen))
+
+    names, content = inside(look, SandboxOptions(hidden_below_run=(f"{parent}/{chosen}",)))
+    assert content == []
+    assert {Path("/run", parent, chosen), *siblings} <= set(names)
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def test_new_entries_of_run_are_private() -> None:
+    marker = Path(f"/run/patchbay-test-{os.getpid()}")
+    inside(lambda _: marker.write_text("inside"))
+    assert not marker.exists()
+
+
+def test_sys_and_proc_are_the_nodes_own() -> None:
+    def look(_: SandboxContext) -> list[str]:
+        node = new_node("n")
+        made = run(node, ["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"])
+        assert made.code == 0, made.output
+        return [
+            run(node, ["ls", "/sys/class/net"]).output,
+            run(own_view(), ["ls", "/sys/class/net"]).output,
+            run(node, ["sh", "-c", "cut -d: -f1 /proc/net/dev | tail -n +3 | sort | xargs"]).output,
+        ]
+
+    assert inside(look) == ["lo\nv0\nv1\n", "lo\n", "lo v0 v1\n"]
+
+
+def test_cgroups_are_still_there() -> None:
+    expected = sorted(os.listdir("/sys/fs/cgroup"))  # noqa: PTH208
+    assert inside(lambda _: run(new_node("n"), ["ls", "/sys/fs/cgroup"]).output).split() == expected
+
+
+def test_only_the_sandboxs_processes_are_in_proc() -> None:
+    pids = inside(lambda _: [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()])
+    assert sorted(pids) == [1, 2]
+
+
+def test_hostname_is_the_nodes() -> None:
+    def look(_: SandboxContext) -> list[str]:
+        views = (new_node("alice"), own_view())
+        return [run(view, ["sh", "-c", "uname -n"]).output.strip() for view in views]
+
+    assert inside(look) == ["alice", "patchbay"]
+    assert os.uname().nodename not in ("alice", "patchbay")
+
+
+def test_making_a_nodes_mounts_leaves_the_agent_where_it_was() -> None:
+    def look(_: SandboxContext) -> bool:
+        os.chdir("/usr/bin")
+        before = [Path(f"/proc/self/ns/{kind}").readlink() for kind in ("net", "mnt", "uts")]
+        new_node("n")
+        after = [Path(f"/proc/self/ns/{kind}").readlink() for kind in ("net", "mnt", "uts")]
+        return before == after and Path.cwd() == Path("/usr/bin")
+
+    assert inside(look)
+
+
+def test_bulk_namespaces_are_distinct_and_the_agent_comes_back() -> None:
+    def look(_: SandboxContext) -> tuple[int, bool]:
+        home = Path("/proc/self/ns/net").readlink()
+        seen: list[int] = []
+
+        def at(index: int, fd: int) -> int:
+            assert index == len(seen)
+            assert namespaces.namespace_id(fd) == Path("/proc/self/ns/net").stat().st_ino
+            seen.append(namespaces.namespace_id(fd))
+            return fd
+
+        fds = namespaces.new_network_namespaces(20, at)
+        assert all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in fds)
+        with namespaces.entered(fds[7]):
+            assert Path("/proc/self/ns/net").stat().st_ino == seen[7]
+        return len(set(seen)), home == Path("/proc/self/ns/net").readlink()
+
+    assert inside(look) == (20, True)
+
+
+def test_mounts_do_not_reach_the_host() -> None:
+    def mount_points() -> list[str]:
+        return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+
+    before = mount_points()
+    inside(lambda _: new_node("n"))
+    assert mount_points() == before
