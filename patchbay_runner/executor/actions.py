@@ -1,0 +1,27 @@
+"""Which coroutine carries out which step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from patchbay_runner.executor import asserting, generating, network_steps, processes, waiting
+from patchbay_runner.executor.interpolation import Resolver
+from patchbay_runner.executor.session import Session
+from patchbay_runner.model import steps
+
+Action = Callable[[Session, Any, Resolver], Awaitable[None]]
+
+ACTIONS: Mapping[type[steps.Step], Action] = {
+    steps.Run: processes.run,
+    steps.Spawn: processes.spawn,
+    steps.WaitFor: processes.wait_for,
+    steps.Wait: waiting.wait,
+    steps.Assert: asserting.assert_,
+    steps.GenCerts: generating.gen_certs,
+    steps.GenFile: generating.gen_file,
+    steps.LinkDown: network_steps.link_down,
+    steps.LinkUp: network_steps.link_up,
+    steps.SetDefaultRoute: network_steps.set_default_route,
+    steps.SetLinkCondition: network_steps.set_link_condition,
+}

@@ -1,0 +1,34 @@
+"""What the executor needs of a network: the seam that the lab implements and tests replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Protocol
+
+
+class Network(Protocol):
+    """A built network. `node` is a device, a router or "ix". All methods return at once."""
+
+    def start(
+        self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
+    ) -> int:
+        """Starts a program in a process group of its own, a child of this process, with /dev/null as its input.
+
+        Returns its pid. Raises errors.CommandNotFound, another StepError, or LabError.
+        """
+
+    def variables(self) -> Mapping[str, str]:
+        """The address variables (`NETSIM_IP_…`) as they are now. The same object as long as nothing changed."""
+
+    def addresses(self, device: str) -> Sequence[IPv4Address | IPv6Address]:
+        """The addresses of all interfaces, IPv4 first. Raises LabError for an unknown device."""
+
+    def link_down(self, device: str, interface: str) -> None:
+        """Raises LabError."""
+
+    def link_up(self, device: str, interface: str) -> None:
+        """Raises LabError."""
+
+    def set_default_route(self, device: str, interface: str) -> None:
+        """Raises LabError."""

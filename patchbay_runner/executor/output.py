@@ -1,0 +1,149 @@
+"""A program's output on its way to the logs: straight to its file, or through a pipe when captures read it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+from patchbay_runner.executor.nodelogs import NodeLogSource, write_all
+from patchbay_runner.parsers import StreamParser, Values
+
+# The kernel's default for fs.pipe-max-size: as much as an ordinary user may ask for.
+PIPE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
+# How much of a long-lived program's file is copied at a time while other steps wait for the loop.
+_POLL_BYTES = 8 * _CHUNK_BYTES
+
+
+class Listener(Protocol):
+    """Whom a pumped output tells about what it reads."""
+
+    def captured(self, values: Values) -> None:
+        """The parser found values."""
+
+    def stream_ended(self) -> None:
+        """Nobody holds the other end of the pipe any more."""
+
+
+class DirectOutput:
+    """The program writes to its log file itself; what is new there is copied to the node's log now and then."""
+
+    def __init__(self, descriptor: int, path: Path, start: int, node_log: NodeLogSource) -> None:
+        self.child_end = descriptor
+        self.is_open = False
+        self._path = path
+        self._node_log = node_log
+        self._offset = start
+
+    def started(self, listener: Listener) -> None:
+        """The program has its end; ours is no longer needed."""
+        os.close(self.child_end)
+
+    def abandon(self) -> None:
+        """The program could not be started."""
+        os.close(self.child_end)
+
+    def poll(self, limit: int = _POLL_BYTES) -> None:
+        """Copies at most `limit` new bytes."""
+        size = self._path.stat().st_size
+        # A program can truncate its own output (`> /dev/stdout` in a shell does).
+        self._offset = min(self._offset, size)
+        if size == self._offset:
+            return
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._offset)
+            while limit > 0 and (chunk := file.read(min(limit, _CHUNK_BYTES))):
+                self._node_log.write(chunk)
+                self._offset += len(chunk)
+                limit -= len(chunk)
+
+    def drain(self) -> None:
+        """Copies what the ended program left."""
+        size = self._path.stat().st_size
+        self.poll(limit=max(0, size - self._offset))
+        self._node_log.release()
+
+    def close(self) -> None:
+        """Copies what children of the ended program wrote since."""
+        self.drain()
+
+
+class PumpedOutput:
+    """A pipe: each chunk goes to the step's log, to the node's log, and then to the parser."""
+
+    def __init__(self, log: int, node_log: NodeLogSource, parser: StreamParser) -> None:
+        self._read_end, self.child_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read_end, False)
+        # Refused when the user's pipes hold too much already (pipe(7)): a smaller pipe is only slower.
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(self.child_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self.is_open = True
+        self._log = log
+        self._node_log = node_log
+        self._parser = parser
+        self._listener: Listener | None = None
+
+    @property
+    def cut_lines(self) -> int:
+        return self._parser.cut_lines
+
+    def started(self, listener: Listener) -> None:
+        """The program has its end; read what it writes from now on."""
+        self._listener = listener
+        os.close(self.child_end)
+        asyncio.get_running_loop().add_reader(self._read_end, self._read)
+
+    def abandon(self) -> None:
+        """The program could not be started."""
+        os.close(self.child_end)
+        self.close()
+
+    def poll(self) -> None:
+        """Nothing to do: the pipe is read as it fills."""
+
+    def drain(self) -> None:
+        """Reads what the ended program left in the pipe, and no more: a child of it may go on writing for ever."""
+        left = fcntl.fcntl(self._read_end, fcntl.F_GETPIPE_SZ) if self.is_open else 0
+        while left > 0 and self.is_open:
+            count = self._read()
+            if count == 0:
+                break
+            left -= count
+        self._node_log.release()
+
+    def close(self) -> None:
+        """Stops reading; whoever still writes gets SIGPIPE."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        asyncio.get_running_loop().remove_reader(self._read_end)
+        os.close(self._read_end)
+        os.close(self._log)
+        self._node_log.release()
+        self._tell(self._parser.finish())
+
+    def _read(self) -> int:
+        try:
+            chunk = os.read(self._read_end, _CHUNK_BYTES)
+        except BlockingIOError:
+            return 0
+        if not chunk:
+            self.close()
+            if self._listener is not None:
+                self._listener.stream_ended()
+            return 0
+        write_all(self._log, chunk)
+        self._node_log.write(chunk)
+        self._tell(self._parser.feed(chunk))
+        return len(chunk)
+
+    def _tell(self, values: Values) -> None:
+        if values and self._listener is not None:
+            self._listener.captured(values)
+
+
+Output = DirectOutput | PumpedOutput

@@ -1,0 +1,226 @@
+"""One started program: from its start to its exit, its output and its captures."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from patchbay_runner.errors import CaptureMissing, StepError
+from patchbay_runner.executor.output import Output
+from patchbay_runner.model.steps import ExpectedExit, ProcessStep, Stream
+from patchbay_runner.parsers import DocumentError, Values, document_captures, parse_document
+
+# How long a pipe that a child of an ended program still holds is waited for before the step goes on without it.
+_LINGER_S = 0.1
+_TAIL_LINES = 20
+_TAIL_BYTES = 32 * 1024
+# A larger document is not decoded: it would take several times its size in memory.
+_DOCUMENT_BYTES = 512 * 1024 * 1024
+
+
+class Observer(Protocol):
+    """Whom a process tells about itself."""
+
+    def captured(self, process: Process, values: Values) -> None:
+        """Values were found in its output."""
+
+    def ended(self, process: Process) -> None:
+        """It has exited and what it wrote has been seen."""
+
+    def output_ended(self, process: Process) -> None:
+        """It, or the last that held it, closed a pipe that captures read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One output stream: how it is read, the file it ends up in, and how long that file was before."""
+
+    output: Output
+    path: Path
+    start: int
+
+    def read(self, limit: int) -> bytes:
+        """The last `limit` bytes that the program wrote."""
+        with self.path.open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            # The program may have truncated the file itself.
+            start = self.start if self.start <= size else 0
+            file.seek(max(start, size - limit))
+            return file.readall()
+
+
+class Process:
+    """A program that runs or ran, started by the plan's step at `position`.
+
+    `exit_code` is None while it runs and negative for a signal, as in the subprocess module.
+    """
+
+    def __init__(
+        self,
+        step: ProcessStep,
+        *,
+        position: int,
+        device: str,
+        pid: int,
+        channels: Mapping[Stream, Channel],
+        observer: Observer,
+    ) -> None:
+        self.step = step
+        self.position = position
+        self.device = device
+        self.pid = pid
+        self.channels = channels
+        self.exit_code: int | None = None
+        self.elapsed_s = 0.0
+        self.finished = asyncio.Event()
+        self.document_error: StepError | None = None
+        self._observer = observer
+        self._started_s = time.monotonic()
+        self._is_draining = False
+        self._group_is_gone = False
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(pid)
+        self._loop.add_reader(self._pidfd, self._exited)
+        for channel in channels.values():
+            channel.output.started(self)
+
+    def check_exit(self, expected: ExpectedExit | None) -> None:
+        """Raises StepError unless the program ended as expected (None is code 0) and its document parsed."""
+        assert self.exit_code is not None
+        if expected != "any" and self.exit_code != (expected or 0):
+            wanted = "" if expected is None else f", not with code {expected}"
+            raise StepError(f"{self.step.id} {describe_exit(self.exit_code)}{wanted}", self.last_lines())
+        if self.document_error is not None:
+            raise self.document_error
+
+    def missing(self, capture: str) -> CaptureMissing | None:
+        """Why `capture` can no longer appear; None while it can."""
+        if capture in ("exit_code", "elapsed_s"):
+            return None
+        spec = next((spec for spec in self.step.captures if spec.name == capture), None)
+        if spec is None:
+            return CaptureMissing(f"{self.step.id} has no capture {capture!r}")
+        output_is_open = self.channels[spec.pipe].output.is_open
+        if not self.finished.is_set():
+            is_streamed = self.step.parser != "json" or spec.regex is not None
+            if output_is_open or self.exit_code is not None or not is_streamed:
+                return None
+            return CaptureMissing(f"{self.step.id} closed its {spec.pipe} without {capture}", self.last_lines())
+        if self.exit_code == 0 and output_is_open:
+            # A daemon: the program that was started is gone, and a child of it goes on writing.
+            return None
+        reason = f"; {self.document_error}" if self.document_error else ""
+        how = describe_exit(self.exit_code or 0)
+        return CaptureMissing(f"{self.step.id} {how} without {capture}{reason}", self.last_lines())
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines of standard error, or of standard output when there are none."""
+        for stream in ("stderr", "stdout"):
+            text = self.channels[stream].read(_TAIL_BYTES).decode("utf-8", "replace")
+            lines = text.rstrip().splitlines()
+            if lines:
+                return tuple(lines[-_TAIL_LINES:])
+        return ()
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Signals the program and every child that stayed in its process group."""
+        if not self._group_is_gone:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                self._group_is_gone = True
+
+    def group_is_alive(self) -> bool:
+        """True while anything of its process group runs, or its exit has not been seen."""
+        if self.exit_code is None:
+            return True
+        if not self._group_is_gone:
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                self._group_is_gone = True
+        return not self._group_is_gone
+
+    def poll_output(self) -> None:
+        """Passes on what the program has written to its files by now."""
+        for channel in self.channels.values():
+            channel.output.poll()
+
+    def close(self) -> None:
+        """Lets go of the outputs, also of those that a child still holds; what is in them is still read."""
+        for channel in self.channels.values():
+            channel.output.drain()
+            channel.output.close()
+
+    def captured(self, values: Values) -> None:
+        self._observer.captured(self, values)
+
+    def stream_ended(self) -> None:
+        if self._is_draining:
+            return
+        if self.exit_code is not None and not self.finished.is_set():
+            if not self._has_open_output():
+                self._finish()
+            return
+        self._observer.output_ended(self)
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self.elapsed_s = time.monotonic() - self._started_s
+        self.exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        # Asked now, while the number cannot have been given to another process yet.
+        self.group_is_alive()
+        self._is_draining = True
+        for channel in self.channels.values():
+            channel.output.drain()
+        self._is_draining = False
+        if self._has_open_output():
+            self._loop.call_later(_LINGER_S, self._finish)
+        else:
+            self._finish()
+
+    def _has_open_output(self) -> bool:
+        return any(channel.output.is_open for channel in self.channels.values())
+
+    def _finish(self) -> None:
+        if self.finished.is_set():
+            return
+        if self.step.parser == "json":
+            for stream, channel in self.channels.items():
+                self._read_document(stream, channel)
+        self.finished.set()
+        self._observer.ended(self)
+
+    def _read_document(self, stream: Stream, channel: Channel) -> None:
+        captures = document_captures(self.step.captures, stream)
+        if not captures:
+            return
+        data = channel.read(_DOCUMENT_BYTES + 1)
+        if len(data) > _DOCUMENT_BYTES:
+            self.document_error = StepError(f"{stream} of {self.step.id} is larger than {_DOCUMENT_BYTES} bytes")
+            return
+        try:
+            values = parse_document(data, captures)
+        except DocumentError as error:
+            self.document_error = StepError(f"{stream} of {self.step.id} is {error}", (error.text, *self.last_lines()))
+            return
+        if values:
+            self._observer.captured(self, values)
+
+
+def describe_exit(exit_code: int) -> str:
+    """How a program ended, as part of a sentence."""
+    if exit_code >= 0:
+        return f"exited with code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = "a real-time signal"
+    return f"was ended by signal {-exit_code} ({name})"

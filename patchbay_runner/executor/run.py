@@ -1,0 +1,144 @@
+"""From a plan to its end: the steps in order, then the end of everything they started."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from patchbay_runner.errors import LabError, StepError
+from patchbay_runner.executor.actions import ACTIONS
+from patchbay_runner.executor.ending import end_processes
+from patchbay_runner.executor.network import Network
+from patchbay_runner.executor.session import RunOptions, Session
+from patchbay_runner.model.plan import Plan
+from patchbay_runner.model.recording import Failure, Recorder
+from patchbay_runner.model.steps import Step, action_of
+
+
+async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: RunOptions) -> Failure | None:
+    """Carries out the plan's steps in order and ends what they started; returns why the sim failed, None if it passed.
+
+    Cancelling the task ends the sim cleanly, with phase "interrupted"; cancelling it again while programs are given
+    time to end kills them at once. An exception other than StepError and LabError is a defect: it is raised after the
+    same clean end, and `recorder.finished` is then the caller's to call.
+    """
+    session = Session(plan, network, recorder, options)
+    with _watching_callbacks(session):
+        try:
+            failure = await _steps(session)
+        finally:
+            await end_processes(session.processes.values(), options.grace_s)
+            session.stop_ticking()
+        failure = _closed(session, failure)
+    recorder.finished(failure)
+    return failure
+
+
+async def _steps(session: Session) -> Failure | None:
+    timeout_s = session.options.timeout_s
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            session.start_ticking()
+            for position, step in enumerate(session.plan.steps):
+                session.position = position
+                await _step(session, step)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return _failed(session, "timeout", f"the sim did not end within {timeout_s:g} s")
+    except asyncio.CancelledError:
+        _accept_cancellation()
+        if session.defect is None:
+            return _failed(session, "interrupted", "interrupted")
+        return _failed_by(session, session.defect)
+    except (StepError, LabError) as error:
+        return _failed_by(session, error)
+    return None
+
+
+async def _step(session: Session, step: Step) -> None:
+    session.recorder.emit("step_started", **_description(session.position, step))
+    started_s = time.monotonic()
+    resolver = session.resolver(step)
+    for key in step.requires:
+        await resolver.capture(key)
+    await ACTIONS[type(step)](session, step, resolver)
+    session.reporter.report()
+    duration_s = round(time.monotonic() - started_s, 6)
+    session.recorder.emit("step_finished", step=session.position, id=step.id, status="passed", duration_s=duration_s)
+
+
+def _description(position: int, step: Step) -> dict[str, Any]:
+    device = getattr(step, "device", None) or ""
+    return {
+        "step": position,
+        "action": action_of(step),
+        "id": step.id,
+        "device": device,
+        "origin": str(step.origin),
+    }
+
+
+def _failed_by(session: Session, error: BaseException) -> Failure:
+    if not isinstance(error, StepError | LabError):
+        raise error
+    output = error.output if isinstance(error, StepError) else ()
+    return _failed(session, "step", str(error), output)
+
+
+def _failed(session: Session, phase: str, message: str, output: tuple[str, ...] | None = None) -> Failure:
+    """The failure of the current step; without `output` it shows what the step's own program printed last."""
+    if not session.plan.steps:
+        return Failure(phase=phase, message=message)
+    step = session.plan.steps[session.position]
+    if output is None:
+        process = session.processes.get(step.id)
+        output = process.last_lines() if process else ()
+    description = _description(session.position, step)
+    session.recorder.emit("step_failed", **description, phase=phase, message=message, output=output)
+    return Failure(phase=phase, message=message, output=output, **description)
+
+
+def _closed(session: Session, failure: Failure | None) -> Failure | None:
+    """Reads the last output and collects the last results; the first failure counts."""
+    try:
+        session.close()
+        for process in session.processes.values():
+            session.position = process.position
+            session.collect_results(process.step)
+    except StepError as error:
+        failure = failure or _failed_by(session, error)
+    if failure is None and session.defect is not None:
+        failure = _failed_by(session, session.defect)
+    return failure
+
+
+def _accept_cancellation() -> None:
+    """Tells asyncio that the cancellation ends here, so that time limits work in what follows."""
+    task = asyncio.current_task()
+    assert task is not None
+    while task.cancelling():
+        task.uncancel()
+
+
+@contextmanager
+def _watching_callbacks(session: Session) -> Iterator[None]:
+    """Ends the sim when a callback of the loop (reading a pipe, reaping a program) raises, which nobody else sees."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if session.defect is None:
+            session.defect = context.get("exception") or RuntimeError(context["message"])
+            task.cancel()
+
+    outer = loop.get_exception_handler()
+    loop.set_exception_handler(stop)
+    try:
+        yield
+    finally:
+        loop.set_exception_handler(outer)
