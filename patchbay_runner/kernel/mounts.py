@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from patchbay_runner.kernel import syscalls
-from patchbay_runner.kernel.namespaces import entered, own_namespace
+from patchbay_runner.kernel.namespaces import entered, namespace_id, own_namespace
 from patchbay_runner.kernel.syscalls import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SLAVE
 
 OWN_RUN = Path("/run/patchbay")
@@ -68,11 +68,17 @@ def new_node_mounts(netns: int, directory: Path) -> int:
 
     The caller stays where it is. About 0.5 ms, so the lab makes it when a node's first program starts.
     """
+    elsewhere = namespace_id(netns) != _own_network_namespace_id()
     with entered(netns), returning_to_own_mounts():
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount(str(directory), str(DEVICE_DIRECTORY), "", MS_BIND)
-        mount_sysfs()
+        if elsewhere:  # the kernel refuses a second mount of the same /sys over the first
+            mount_sysfs()
         return own_namespace("mnt")
+
+
+def _own_network_namespace_id() -> int:
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 @contextmanager

@@ -234,7 +234,7 @@ class Lab:
             directory = mounts.NODES_DIRECTORY / node
             hostname = node[:_HOSTNAME_LIMIT]
             mounts.write_node_files(directory, f"{_HOSTS}127.0.1.1\t{hostname}\n")
-            (directory / _TEMPORARY).mkdir()
+            (directory / _TEMPORARY).mkdir(exist_ok=True)
             mntns = mounts.new_node_mounts(self._namespaces[node], Path(directory))
             view = NodeView(self._namespaces[node], mntns, new_uts_namespace(hostname))
             self._views[node] = view

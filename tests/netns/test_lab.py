@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from subprocess import CompletedProcess
@@ -157,7 +158,7 @@ def test_link_down_and_up_keep_both_families_working(lab: LabClient) -> None:
     before = routes_and_neighbours(lab, "phone")
     for _ in range(3):
         lab.link_down("phone", "eth0")
-        assert not any(reaches(lab, "phone", target + "") for target in ["198.18.0.1", "2001:db8::1"])
+        assert not any(reaches(lab, "phone", target) for target in ["198.18.0.1", "2001:db8::1"])
         lab.link_up("phone", "eth0")
         assert all(reaches(lab, "phone", target) for target in targets)
     assert routes_and_neighbours(lab, "phone") == before
@@ -224,7 +225,7 @@ def test_a_narrow_link_is_reported_to_the_sender(lab: LabClient, narrow: str, mt
         headers = 28 if family == "ip" else 48
         too_big = ping(lab, source, addresses[target], "-M", "do", "-s", str(1500 - headers))
         assert too_big.returncode != 0
-        assert f"mtu={mtu}".encode() in (too_big.stdout + too_big.stderr).replace(b"mtu = ", b"mtu=")
+        assert re.search(rf"mtu\W+{mtu}\b", (too_big.stdout + too_big.stderr).decode())
         assert ping(lab, source, addresses[target], "-M", "do", "-s", str(mtu - headers)).returncode == 0
 
 
