@@ -116,6 +116,10 @@ def _run_program(commands: str, as_json: bool) -> tuple[int, str, str]:
     program = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
     if program is None:
         raise HostError("neither libnftables nor nft is installed", "apt-get install nftables")
-    arguments = [program, *(["--json"] if as_json else []), "--file", "-"]
-    done = subprocess.run(arguments, input=commands, capture_output=True, text=True, errors="replace", check=False)
+    # With --json the program takes its standard input for JSON too.
+    arguments = ["--json", commands] if as_json else ["--file", "-"]
+    text = None if as_json else commands
+    done = subprocess.run(
+        [program, *arguments], input=text, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     return done.returncode, done.stdout, done.stderr.replace("/dev/stdin", _RULESET)
