@@ -1,18 +1,21 @@
 """The grammar of `$NAME`, `${step.capture}` and `${binary.name}` in commands, environments and generated files.
 
-`$$` is a dollar. `$NAME` is a variable when NAME is an identifier; anything else after a dollar is literal, as is a
-`${...}` that holds no dot-separated reference (shell snippets in a `cmd` keep their own expansions that way).
+`$$` is a dollar. `$NAME` is a variable when NAME is an identifier, and so is `${NETSIM_...}`; anything else after a
+dollar is literal, as is a `${...}` that holds no dot-separated reference (shell snippets in a `cmd` keep their own
+expansions that way).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import msgspec
 
-_TOKEN = re.compile(r"\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^${}\s.]+)\.([^${}\s]+)\}")
+_TOKEN = re.compile(
+    r"\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^${}\s.]+)\.([^${}\s]+)\}|\$\{((?:NETSIM|netsim)_[A-Za-z0-9_]*)\}"
+)
 
 
 class Literal(msgspec.Struct, frozen=True):
@@ -67,11 +70,22 @@ def _tokens(text: str) -> Iterator[Token]:
 
 
 def _reference(found: re.Match[str]) -> Token:
-    if found[1] is not None:
-        return Variable(found[1])
+    if found[1] is not None or found[4] is not None:
+        return Variable(found[1] or found[4])
     if found[2] == "binary":
         return BinaryRef(found[3])
     return CaptureRef(f"{found[2]}.{found[3]}")
+
+
+def rename_captures(text: str, rename: Callable[[str], str]) -> str:
+    """`text` with every capture key replaced by what `rename` makes of it; everything else stays as written."""
+
+    def renamed(found: re.Match[str]) -> str:
+        if found[2] is None or found[2] == "binary":
+            return found[0]
+        return "${" + rename(f"{found[2]}.{found[3]}") + "}"
+
+    return _TOKEN.sub(renamed, text) if "$" in text else text
 
 
 def is_lab_variable(name: str) -> bool:

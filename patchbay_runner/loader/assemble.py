@@ -1,0 +1,208 @@
+"""The variants of one sim file, assembled to plans.
+
+A variant differs from the others in few places. Every part of a file (a step, the topology, the binaries) is therefore
+compiled once for each set of values of the matrix keys that it mentions, and the records are shared between plans; what
+is done for every variant is a walk over its steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from patchbay_runner.loader.binaries import binary, prepare, unbuilt
+from patchbay_runner.loader.counts import NONE_COUNTED, Counted, Part, Placed, instances_of, place
+from patchbay_runner.loader.diagnostics import Report, VariantReport
+from patchbay_runner.loader.documents import Reader
+from patchbay_runner.loader.extends import Source
+from patchbay_runner.loader.matrix import Variant, expand, names
+from patchbay_runner.loader.network import Network, unbuilt_line
+from patchbay_runner.loader.node import Node
+from patchbay_runner.loader.references import check_references
+from patchbay_runner.loader.simtable import SimTable, read_sim_table
+from patchbay_runner.loader.steps.compile import compile_step, is_skipped
+from patchbay_runner.loader.steps.draft import Draft
+from patchbay_runner.loader.substitute import PerValues, mentions, substitute
+from patchbay_runner.loader.templates import check_definitions, flatten, mentioned
+from patchbay_runner.loader.topologies import TopologyFinder
+from patchbay_runner.model.plan import Binary, Plan, Prepare
+
+
+class _Drafts(msgspec.Struct, frozen=True):
+    drafts: tuple[Draft, ...]
+    report: Report
+
+
+class _Programs(msgspec.Struct, frozen=True):
+    binaries: tuple[Binary, ...]
+    prepare: tuple[Prepare, ...]
+    unbuilt: tuple[str, ...]
+    report: Report
+
+
+def assemble(source: Source, reader: Reader, report: Report) -> list[Plan]:
+    """The plans of a sim file, in the order of its matrix; problems go to `report`."""
+    check_definitions(source.definitions, report)
+    variants = expand(source.matrix, report)
+    if not source.steps:
+        report.warn(source.document.root, "the sim has no steps")
+    assembler = _Assembler(source, reader)
+    given = [assembler.sim_table(variant, index) for index, variant in enumerate(variants)]
+    titles = names(variants, [table.name for table in given])
+    plans = [
+        assembler.plan(variant, index, table, title)
+        for index, (variant, table, title) in enumerate(zip(variants, given, titles, strict=True))
+    ]
+    assembler.noted.condense([variant.axes for variant in variants], report)
+    return plans
+
+
+class _Assembler:
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self.noted = VariantReport()
+        self._source = source
+        self._steps = [
+            PerValues(mentioned(node, source.definitions), self._drafts_of(node))
+            for node in source.steps
+            if isinstance(node.value, dict)
+        ]
+        self._topologies = TopologyFinder(source, reader)
+        self._sim_tables = PerValues(_mentions(source.sim.values()), lambda values: read_sim_table(source, values))
+        self._programs = PerValues(_mentions([*source.binaries.values(), *source.prepare]), self._read_programs)
+        # Networks and drafts live as long as the memos above, so their identities do not recur.
+        self._placed: dict[tuple[int, str, int, Counted], Placed] = {}
+
+    def sim_table(self, variant: Variant, index: int) -> SimTable:
+        table = self._sim_tables.at(variant.placeholders)
+        self.noted.add(index, table.report)
+        return table
+
+    def plan(self, variant: Variant, index: int, table: SimTable, name: str) -> Plan:
+        values = variant.placeholders
+        programs = self._programs.at(values)
+        located = self._topologies.at(values)
+        steps = [compiled.at(values) for compiled in self._steps]
+        for report in (programs.report, located.report, *[step.report for step in steps]):
+            if report.errors or report.warnings:
+                self.noted.add(index, report)
+        drafts = [draft for step in steps for draft in step.drafts]
+        parts, later = self._place(drafts, located.network, index)
+        return Plan(
+            name=name,
+            source=self._source.document.file,
+            matrix=variant.axes,
+            user=table.user,
+            topology=located.network.topology,
+            topology_name=located.name,
+            binaries=programs.binaries,
+            prepare=programs.prepare,
+            steps=tuple([part.step for part in parts]),
+            unbuilt=programs.unbuilt + located.network.unbuilt + later,
+        )
+
+    def _drafts_of(self, node: Node) -> _DraftsOf:
+        return _DraftsOf(node, self._source)
+
+    def _place(self, drafts: Sequence[Draft], network: Network, index: int) -> tuple[list[Part], tuple[str, ...]]:
+        parts: list[Part] = []
+        later: list[str] = []
+        ids = _give_ids(drafts, network)
+        counted = _counted(drafts, ids, network)
+        for draft, step_id in zip(drafts, ids, strict=True):
+            if draft.step is None or draft.is_skipped:
+                continue
+            key = (id(draft), step_id, id(network), counted)
+            placed = self._placed.get(key)
+            if placed is None:
+                placed = self._placed[key] = place(draft, step_id, network, self._source.binaries, counted)
+            if placed.report.errors:
+                self.noted.add(index, placed.report)
+            parts += placed.parts
+            later += placed.unbuilt
+            if counted is not NONE_COUNTED and draft.action == "spawn" and draft.device in network.counts:
+                counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
+        report = Report()
+        check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)
+        if report.errors:
+            self.noted.add(index, report)
+        return parts, tuple(later)
+
+    def _read_programs(self, values: Mapping[str, str]) -> _Programs:
+        report = Report()
+        nodes = [substitute(node, "matrix", values, report) for node in self._source.binaries.values()]
+        found = [(node, binary(node, report)) for node in nodes]
+        prepared = [
+            (node, prepare(substitute(node, "matrix", values, report), report)) for node in self._source.prepare
+        ]
+        later = [line for node, entry in found if entry is not None for line in unbuilt(node, entry)]
+        later += [unbuilt_line(node, "preparing binaries") for node, _ in prepared]
+        return _Programs(
+            binaries=tuple(entry for _, entry in found if entry is not None),
+            prepare=tuple(entry for _, entry in prepared if entry is not None),
+            unbuilt=tuple(later),
+            report=report,
+        )
+
+
+class _DraftsOf:
+    """Compiles one `[[step]]` for the values of a variant."""
+
+    def __init__(self, node: Node, source: Source) -> None:
+        self._node = node
+        self._source = source
+
+    def __call__(self, values: Mapping[str, str]) -> _Drafts:
+        report = Report()
+        quiet = Report()
+        drafts = []
+        for node in flatten(self._node, self._source.definitions, values, quiet):
+            if is_skipped(node):
+                draft = compile_step(node, Report())
+                drafts.append(msgspec.structs.replace(draft, is_skipped=True))
+            else:
+                drafts.append(compile_step(node, report))
+        if not drafts:
+            drafts = [Draft(node=self._node, is_open=True)]
+        if not all(draft.is_skipped for draft in drafts):
+            quiet.extend(report)
+            report = quiet
+        return _Drafts(tuple(drafts), report)
+
+
+def _mentions(nodes: Iterable[Node]) -> frozenset[str]:
+    return frozenset().union(*(mentions(node, "matrix") for node in nodes))
+
+
+def _give_ids(drafts: Sequence[Draft], network: Network) -> list[str]:
+    """The steps' ids; a `run` without one takes its device's name, numbered from the second on."""
+    ids = [draft.id for draft in drafts]
+    taken: set[str] | None = None
+    for position, draft in enumerate(drafts):
+        if draft.action != "run" or draft.id or draft.is_skipped:
+            continue
+        if taken is None:
+            taken = {name for other in drafts if other.id for name in _all_ids(other.id, other, network)}
+        name, number = draft.device, 1
+        while taken.intersection(_all_ids(name, draft, network)):
+            number += 1
+            name = f"{draft.device}-{number}"
+        taken.update(_all_ids(name, draft, network))
+        ids[position] = name
+    return ids
+
+
+def _all_ids(name: str, draft: Draft, network: Network) -> list[str]:
+    """The id as written, and those of its instances."""
+    return [name, *(f"{name}-{index}" for index in range(instances_of(draft, network)))]
+
+
+def _counted(drafts: Sequence[Draft], ids: Sequence[str], network: Network) -> Counted:
+    if not network.counts:
+        return NONE_COUNTED
+    counts = {
+        name: instances_of(draft, network)
+        for draft, name in zip(drafts, ids, strict=True)
+        if name and not draft.is_skipped and instances_of(draft, network)
+    }
+    return Counted(tuple(counts.items()))

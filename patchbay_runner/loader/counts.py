@@ -1,0 +1,287 @@
+"""Steps put onto the network: ids given, counted devices expanded, every name of the topology checked.
+
+A step of a counted device becomes one step for each instance, and what it says of other counted steps means the same
+instance. A step of its own says of a counted step all of it where that makes sense (`requires`, the left side of an
+assertion, `wait-for`), and is told to choose elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import msgspec
+
+from patchbay_runner.loader.diagnostics import Report, one_of, unknown
+from patchbay_runner.loader.network import Network, explain_variable
+from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
+from patchbay_runner.model.assertions import Assertion
+from patchbay_runner.model.interpolation import rename_captures
+from patchbay_runner.model.steps import Assert, ProcessStep, ResultKeys, SetLinkCondition, Step
+
+_RECORDING = ("run", "spawn", "gen-certs", "gen-file")
+_ON_LINKS = ("link-down", "link-up", "set-default-route", "set-link-condition")
+_NOWHERE = ("wait", "wait-for", "assert")
+_TEXTS = {"run": ("cmd", "env"), "spawn": ("cmd", "env"), "gen-certs": ("san",), "gen-file": ("content",)}
+_RESULT_KEYS = ("duration", "up_bytes", "down_bytes", "latency_ms")
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What counted devices make of a variant's step ids.
+
+    `ids` maps the id of a counted step to its instances; `spawns` lists the counted spawns of a device so far.
+    """
+
+    ids: tuple[tuple[str, int], ...] = ()
+    spawns: tuple[tuple[str, str], ...] = ()
+
+
+NONE_COUNTED = Counted()
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One final step: the captures that it records, waits for and reads, the spawn that it starts or awaits."""
+
+    step: Step
+    node: Node
+    action: str
+    id: str = ""
+    records: tuple[str, ...] = ()
+    waits: tuple[Use, ...] = ()
+    reads: tuple[Use, ...] = ()
+    awaits: str = ""
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What a draft becomes on a network."""
+
+    parts: tuple[Part, ...]
+    report: Report
+    unbuilt: tuple[str, ...] = ()
+
+
+def instances_of(draft: Draft, network: Network) -> int:
+    """How many steps a draft becomes; 0 where it is not counted."""
+    return 0 if draft.action in _NOWHERE else network.counts.get(draft.device, 0)
+
+
+def place(draft: Draft, step_id: str, network: Network, binaries: Collection[str], counted: Counted) -> Placed:
+    """The final steps of a draft whose id is `step_id`."""
+    placing = _Placing(draft, step_id, network, binaries, counted)
+    return Placed(tuple(placing.parts()), placing.report, draft.unbuilt)
+
+
+class _Placing:
+    def __init__(
+        self, draft: Draft, step_id: str, network: Network, binaries: Collection[str], counted: Counted
+    ) -> None:
+        assert draft.step is not None
+        self.draft = draft
+        self.step: Step = draft.step
+        self.id = step_id
+        self.network = network
+        self.binaries = binaries
+        self.ids = dict(counted.ids)
+        self.spawns = counted.spawns
+        self.report = Report()
+
+    def parts(self) -> Iterator[Part]:
+        self.check_device()
+        self.check_names()
+        count = instances_of(self.draft, self.network)
+        if count:
+            yield from (self.instance(index) for index in range(count))
+        elif self.draft.action == "wait-for":
+            yield from self.wait_for()
+        else:
+            yield self.single()
+
+    def check_device(self) -> None:
+        device, network = self.draft.device, self.network
+        if not device or network.is_broken or is_dynamic(device):
+            return
+        node = self.draft.place("device")
+        if not network.has_node(device) and device not in network.counts:
+            self.report.error(node, *unknown("device", device, network.names()))
+        elif self.draft.action in _ON_LINKS:
+            self.check_interface(node)
+
+    def check_interface(self, node: Node) -> None:
+        device = self.network.first_of(self.draft.device)
+        if device is None:
+            kind = "the internet exchange" if self.draft.device == "ix" else "a router"
+            self.report.error(node, f"{quote(self.draft.device)} is {kind}", "a device")
+            return
+        key = "to" if self.draft.action == "set-default-route" else "interface"
+        if key in self.draft.node.value:
+            named = self.draft.node.value[key]
+            names = [interface.name for interface in device.interfaces]
+            if named.value not in names:
+                self.report.error(named, *unknown("interface", named.value, names))
+
+    def check_names(self) -> None:
+        for use in self.draft.uses:
+            if use.kind == "binary" and use.name not in self.binaries:
+                self.report.error(use.node, *unknown("binary", use.name, self.binaries))
+            elif use.kind == "variable" and not self.network.is_broken:
+                self.check_variable(use)
+
+    def check_variable(self, use: Use) -> None:
+        exists = self.network.variables.get(use.name.upper())
+        if exists is None:
+            self.report.error(use.node, *explain_variable(use.name, self.network))
+        elif not exists:
+            family = "IPv6" if use.name.upper().startswith("NETSIM_IP6_") else "IPv4"
+            self.report.error(use.node, f"${use.name} is never there: its router carries no {family}")
+
+    def single(self) -> Part:
+        """A step of its own: it may mean all instances of a counted step in some places, none in others."""
+        waits: list[Use] = []
+        reads: list[Use] = []
+        for use in self.draft.uses:
+            step, _, capture = use.name.rpartition(".")
+            if use.kind in ("binary", "variable"):
+                continue
+            if step in self.ids and use.kind == "check":
+                waits += [Use("check", f"{step}-{index}.{capture}", use.node) for index in range(self.ids[step])]
+            elif step in self.ids:
+                self.report_ambiguous(use, step, capture)
+            elif use.kind == "result":
+                reads.append(Use("result", self.own(use.name, self.id), use.node))
+            else:
+                waits.append(use)
+        step_record = self.finished(self.step, self.id, self.draft.device, lambda key: key)
+        return self.part(self.expanded(step_record), self.id, waits + self.required(lambda key: key), reads)
+
+    def instance(self, index: int) -> Part:
+        """The step of one instance: what it says of counted steps means their instance of the same number."""
+
+        def rename(key: str) -> str:
+            step, _, capture = key.rpartition(".")
+            return f"{step}-{index}.{capture}" if step in self.ids else key
+
+        step_id = f"{self.id}-{index}" if self.id else ""
+        waits: list[Use] = []
+        reads: list[Use] = []
+        for use in self.draft.uses:
+            if use.kind in ("binary", "variable"):
+                continue
+            self.check_range(use.name, use.node, index)
+            renamed = Use(use.kind, self.own(rename(use.name), step_id), use.node)
+            (reads if use.kind == "result" else waits).append(renamed)
+        step = self.finished(self.step, step_id, f"{self.draft.device}-{index}", rename)
+        texts = {
+            field: _map_texts(getattr(step, field), lambda text: rename_captures(text, rename))
+            for field in _TEXTS.get(self.draft.action, ())
+        }
+        requires = tuple(map(rename, step.requires))
+        step = msgspec.structs.replace(step, requires=requires, **texts)
+        return self.part(step, step_id, waits + self.required(rename, index), reads)
+
+    def wait_for(self) -> Iterator[Part]:
+        """One for each instance, when the id is that of a counted spawn or of a counted device."""
+        targets = [self.id]
+        if self.id in self.ids:
+            targets = [f"{self.id}-{index}" for index in range(self.ids[self.id])]
+        elif self.id in self.network.counts:
+            spawns = [name for device, name in self.spawns if device == self.id]
+            targets = [f"{name}-{index}" for name in spawns for index in range(self.ids[name])] or targets
+        for position, target in enumerate(targets):
+            step = self.expanded(msgspec.structs.replace(self.step, id=target))
+            waits = self.required(lambda key: key) if position == 0 else []
+            yield Part(step=step, node=self.draft.node, action="wait-for", awaits=target, waits=tuple(waits))
+
+    def part(self, step: Step, step_id: str, waits: list[Use], reads: list[Use]) -> Part:
+        records = self.draft.action in _RECORDING
+        return Part(
+            step=step,
+            node=self.draft.node,
+            action=self.draft.action,
+            id=step_id if records else "",
+            records=tuple([f"{step_id}.{name}" for name in self.draft.captures]) if records else (),
+            waits=tuple(waits),
+            reads=tuple(reads),
+        )
+
+    def required(self, rename: Callable[[str], str], index: int | None = None) -> list[Use]:
+        """The captures of `requires`, with the elements that ask for them."""
+        if not self.step.requires:
+            return []
+        nodes = self.draft.place("requires").value
+        waits = []
+        for key, node in zip(self.step.requires, nodes, strict=True):
+            step, _, capture = key.rpartition(".")
+            if index is not None:
+                self.check_range(key, node, index)
+                waits.append(Use("requires", rename(key), node))
+            elif step in self.ids:
+                waits += [Use("requires", f"{step}-{i}.{capture}", node) for i in range(self.ids[step])]
+            else:
+                waits.append(Use("requires", key, node))
+        return waits
+
+    def expanded(self, step: Step) -> Step:
+        """`requires` and the left sides of assertions name every instance of a counted step."""
+        if not self.ids:
+            return step
+        requires = [name for key in step.requires for name in self.all_of(key)]
+        changed: Step = msgspec.structs.replace(step, requires=tuple(requires))
+        if isinstance(changed, Assert):
+            checks = [
+                Assertion(left, check.operator, check.right)
+                for check in changed.checks
+                for left in self.all_of(check.left)
+            ]
+            return msgspec.structs.replace(changed, checks=tuple(checks))
+        return changed
+
+    def all_of(self, key: str) -> list[str]:
+        step, _, capture = key.rpartition(".")
+        return [f"{step}-{index}.{capture}" for index in range(self.ids[step])] if step in self.ids else [key]
+
+    def finished(self, step: Step, step_id: str, device: str, rename: Callable[[str], str]) -> Step:
+        """The record with its id, device, interface and results filled in."""
+        changes: dict[str, object] = {}
+        if step.id != step_id:
+            changes["id"] = step_id
+        if getattr(step, "device", device) not in (device, None):
+            changes["device"] = device
+        if isinstance(step, SetLinkCondition) and not step.interface:
+            first = self.network.first_of(self.draft.device)
+            changes["interface"] = first.interfaces[0].name if first is not None and first.interfaces else ""
+        if isinstance(step, ProcessStep) and step.results is not None:
+            changes["results"] = self.result_keys(step.results, step_id, rename)
+        return msgspec.structs.replace(step, **changes) if changes else step
+
+    def result_keys(self, keys: ResultKeys, step_id: str, rename: Callable[[str], str]) -> ResultKeys:
+        given = {name: getattr(keys, name) for name in _RESULT_KEYS}
+        final = {name: self.own(rename(key), step_id) for name, key in given.items() if key is not None}
+        return msgspec.structs.replace(keys, **final)
+
+    @staticmethod
+    def own(key: str, step_id: str) -> str:
+        """`.capture` is the step's own."""
+        return f"{step_id}{key}" if key.startswith(".") else key
+
+    def check_range(self, key: str, node: Node, index: int) -> None:
+        step = key.rpartition(".")[0]
+        count = self.ids.get(step)
+        if count is not None and index >= count:
+            mine = f"{self.draft.device}-{index}"
+            message = f"{quote(key)} has no instance {index} for {quote(mine)}: {quote(step)} has {count}"
+            self.report.error(node, message, "devices of the same count, or an instance by its name")
+
+    def report_ambiguous(self, use: Use, step: str, capture: str) -> None:
+        keys = [f"{step}-{index}.{capture}" for index in range(self.ids[step])]
+        shown = [*keys[:3], "..."] if len(keys) > 3 else keys
+        message = f"{quote(use.name)} is ambiguous: the step {quote(step)} runs on a counted device"
+        self.report.error(use.node, message, one_of(shown))
+
+
+def _map_texts(value: object, change: Callable[[str], str]) -> object:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple([change(text) for text in value])
+    assert isinstance(value, dict)
+    return {key: change(text) for key, text in value.items()}

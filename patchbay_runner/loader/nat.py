@@ -1,0 +1,85 @@
+"""A router's `nat`: a mode's name, or a table of the behaviours of a custom one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
+from patchbay_runner.loader.fields import boolean, choice, duration, read_table
+from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, Nat, NatConfig, NatTimeouts, nat_mode
+
+# RFC 4787's abbreviations stand beside the long names.
+_MAPPINGS = {kind.value: kind for kind in Mapping} | {
+    "eim": Mapping.ENDPOINT_INDEPENDENT,
+    "edm": Mapping.ENDPOINT_DEPENDENT,
+}
+_FILTERINGS = {kind.value: kind for kind in Filtering} | {
+    "eif": Filtering.ENDPOINT_INDEPENDENT,
+    "adf": Filtering.ADDRESS_DEPENDENT,
+    "apdf": Filtering.ADDRESS_AND_PORT_DEPENDENT,
+}
+_LONGEST_S = 366 * 86_400
+
+
+def timeout_s(node: Node, report: Report) -> int | None:
+    """Whole seconds: an integer, one as a string, or a duration. The kernel's timeouts have no fractions."""
+    value = node.value
+    if isinstance(value, str) and not value.strip().isdigit():
+        seconds = duration(node, report)
+        if seconds is None:
+            return None
+    else:
+        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+    if seconds != int(seconds) or not 1 <= seconds <= _LONGEST_S:
+        report.error(node, f"found {describe(node)}", "whole seconds, 1 or more, as an integer or a duration")
+        return None
+    return int(seconds)
+
+
+_FLAT_TIMEOUTS: dict[str, Any] = {
+    "udp_timeout": timeout_s,
+    "udp_stream_timeout": timeout_s,
+    "tcp_established_timeout": timeout_s,
+}
+_OLDER_TIMEOUTS: dict[str, Any] = {"udp": timeout_s, "udp_stream": timeout_s, "tcp_established": timeout_s}
+_BEHAVIOURS: dict[str, Any] = {"mapping": choice(_MAPPINGS), "filtering": choice(_FILTERINGS), "hairpin": boolean}
+
+
+def nat(node: Node, report: Report) -> Nat | None:
+    """The NAT that `node` writes."""
+    if isinstance(node.value, str):
+        if node.value in NAT_MODES:
+            return nat_mode(node.value)
+        hint = did_you_mean(node.value, NAT_MODES)
+        report.error(node, f"unknown NAT mode {quote(node.value)}{hint}", f"{one_of(NAT_MODES)}, or a table")
+        return None
+    if not isinstance(node.value, dict):
+        report.error(node, f"found {describe(node)}", "the name of a NAT mode or a table")
+        return None
+    before = len(report.errors)
+    config = _older_table(node, report) if "custom" in node.value else _table(node, report)
+    return Nat("custom", config) if len(report.errors) == before else None
+
+
+def _table(node: Node, report: Report) -> NatConfig:
+    values = read_table(node, _BEHAVIOURS | _FLAT_TIMEOUTS, report, "a NAT") or {}
+    timeouts = {key.replace("_timeout", "_s"): values.pop(key) for key in _FLAT_TIMEOUTS if key in values}
+    return NatConfig(**values, timeouts=NatTimeouts(**timeouts))
+
+
+def _older_table(node: Node, report: Report) -> NatConfig:
+    """`{ custom = { mapping, filtering, hairpin, timeouts = { udp, udp_stream, tcp_established } } }`."""
+    outer = read_table(node, {"custom": _behaviours_and_timeouts}, report, "a NAT") or {}
+    config: NatConfig = outer.get("custom", NatConfig())
+    return config
+
+
+def _behaviours_and_timeouts(node: Node, report: Report) -> NatConfig | None:
+    values = read_table(node, _BEHAVIOURS | {"timeouts": _timeouts}, report, "a NAT")
+    return None if values is None else NatConfig(**values)
+
+
+def _timeouts(node: Node, report: Report) -> NatTimeouts | None:
+    values = read_table(node, _OLDER_TIMEOUTS, report, "a NAT's timeouts")
+    return None if values is None else NatTimeouts(**{f"{key}_s": value for key, value in values.items()})

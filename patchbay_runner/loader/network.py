@@ -1,0 +1,220 @@
+"""A topology that was checked, and what the steps' checks ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from patchbay_runner.loader.diagnostics import Report, did_you_mean, unknown
+from patchbay_runner.loader.node import Node, quote, table_of
+from patchbay_runner.loader.topology import Counted, Written, instances
+from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.topology import Device, IpSupport, NatV6, Router, Topology
+
+# RFC 8200, section 5; the kernel takes IPv6 away from an interface with less.
+_LEAST_IPV6_MTU = 1280
+
+
+class Network(msgspec.Struct, frozen=True):
+    """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist."""
+
+    topology: Topology = Topology()
+    counts: dict[str, int] = {}
+    routers: dict[str, Router] = {}
+    devices: dict[str, Device] = {}
+    variables: dict[str, bool] = {}
+    unbuilt: tuple[str, ...] = ()
+    is_broken: bool = False
+
+    def has_node(self, name: str) -> bool:
+        return name in self.devices or name in self.routers or name == "ix"
+
+    def names(self) -> list[str]:
+        """What a step's `device` may say."""
+        return [*self.devices, *self.counts, *self.routers, "ix"]
+
+    def first_of(self, name: str) -> Device | None:
+        """The device, or the first instance of a counted one."""
+        return self.devices.get(f"{name}-0" if name in self.counts else name)
+
+
+def check_network(written: Written, report: Report) -> Network:
+    """Checks every name that a topology refers to; the network is usable for further checks even when wrong."""
+    before = len(report.errors)
+    _check_duplicates(written, report)
+    routers = {router.name: router for router, _ in written.routers}
+    _check_routers(written, routers, report)
+    _check_regions(written, report)
+    for counted in written.devices:
+        _check_device(counted, routers, report)
+    variables = _variables(written, routers, report)
+    topology = written.topology()
+    return Network(
+        topology=topology,
+        counts={counted.device.name: counted.count for counted in written.devices if counted.count is not None},
+        routers=routers,
+        devices={device.name: device for device in topology.devices},
+        variables=variables,
+        unbuilt=tuple(unbuilt_line(node, what) for node, what in written.unbuilt),
+        is_broken=written.is_broken or len(report.errors) > before,
+    )
+
+
+def unbuilt_line(node: Node, what: str) -> str:
+    """The line of `Plan.unbuilt` for a key whose feature is not there yet."""
+    is_one = what in ("IPv6 address translation", "preparing binaries", "a binary that is not a path")
+    return f"{node.origin}: {node.key}: {what} {'is' if is_one else 'are'} not built yet"
+
+
+def _check_duplicates(written: Written, report: Report) -> None:
+    taken: dict[str, tuple[str, Node]] = {}
+    for kind, name, node in _names(written):
+        if name in taken:
+            other, place = taken[name]
+            report.error(node, f"{quote(name)} names a {kind} here and a {other} at {place.file}:{place.line}")
+        else:
+            taken[name] = (kind, node)
+
+
+def _names(written: Written) -> Iterator[tuple[str, str, Node]]:
+    for router, node in written.routers:
+        yield "router", router.name, table_of(node)["name"]
+    for counted in written.devices:
+        yield "device", counted.device.name, counted.node
+        for device in instances(counted) if counted.count is not None else ():
+            yield "device", device.name, counted.node
+
+
+def _check_routers(written: Written, routers: Mapping[str, Router], report: Report) -> None:
+    regions = [region.name for region, _ in written.regions]
+    in_cycle: set[str] = set()
+    for router, node in written.routers:
+        if router.upstream == "ix":
+            report.error(
+                node.value["upstream"], "a router is on the internet exchange when it has no upstream", "no key"
+            )
+        elif router.upstream is not None and router.upstream not in routers:
+            report.error(node.value["upstream"], *unknown("router", router.upstream, routers))
+        elif router.name not in in_cycle:
+            in_cycle |= _check_cycle(router, node, routers, report)
+        if router.region is not None and router.region not in regions:
+            report.error(node.value["region"], *unknown("region", router.region, regions))
+        if router.mtu is not None and router.mtu < _LEAST_IPV6_MTU and router.ip_support.v6:
+            _report_small_mtu(
+                node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
+            )
+        if router.nat.config is not None and not router.ip_support.v4:
+            report.warn(node.value["nat"], "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+
+
+def _check_cycle(router: Router, node: Node, routers: Mapping[str, Router], report: Report) -> set[str]:
+    chain = [router.name]
+    upstream = router.upstream
+    while upstream is not None and upstream in routers and upstream not in chain:
+        chain.append(upstream)
+        upstream = routers[upstream].upstream
+    if upstream != router.name:
+        return set()
+    report.error(
+        node.value["upstream"], f"routers are upstream of each other in a cycle: {' -> '.join([*chain, upstream])}"
+    )
+    return set(chain)
+
+
+def _check_regions(written: Written, report: Report) -> None:
+    names = [region.name for region, _ in written.regions]
+    for region, node in written.regions:
+        latencies = table_of(node).get("latencies", table_of(node).get("latency"))
+        for other, child in table_of(latencies).items():
+            if other == region.name:
+                report.error(child, f"the region {quote(other)} has no latency to itself", "another region")
+            elif other not in names:
+                report.error(child, *unknown("region", other, names))
+
+
+def _check_device(counted: Counted, routers: Mapping[str, Router], report: Report) -> None:
+    device, node = counted.device, counted.node
+    names = [interface.name for interface in device.interfaces]
+    if device.default_via is not None and device.default_via not in names:
+        report.error(node.value["default_via"], *unknown("interface", device.default_via, names))
+    for interface in device.interfaces:
+        gateway = node.value[interface.name].value["gateway"]
+        router = routers.get(interface.gateway)
+        if router is None:
+            report.error(gateway, *unknown("router", interface.gateway, routers))
+            continue
+        if device.mtu is not None and device.mtu < _LEAST_IPV6_MTU and router.ip_support.v6:
+            _report_small_mtu(node, device.mtu, f"the router {quote(router.name)} carries IPv6", report)
+        if _loses_all_families(router, routers):
+            report.warn(gateway, f"no address family of the router {quote(router.name)} gets through its upstreams")
+
+
+def _report_small_mtu(node: Node, mtu: int, why: str, report: Report) -> None:
+    hint = f'{_LEAST_IPV6_MTU} or more, or ip_support = "v4-only"'
+    report.error(node.value["mtu"], f"an MTU of {mtu} is too small for IPv6, and {why}", hint)
+
+
+def _loses_all_families(router: Router, routers: Mapping[str, Router]) -> bool:
+    v4 = v6 = True
+    seen: set[str] = set()
+    current: Router | None = router
+    while current is not None and current.name not in seen:
+        if current.nat_v6 is NatV6.NAT64:
+            return False  # what leaves it is IPv4 again
+        seen.add(current.name)
+        v4, v6 = v4 and current.ip_support.v4, v6 and current.ip_support.v6
+        current = routers.get(current.upstream) if current.upstream else None
+    return not (v4 or v6)
+
+
+class _Variables:
+    """Collects the address variables: which name means which interface, and whether the address exists."""
+
+    def __init__(self, routers: Mapping[str, Router], report: Report) -> None:
+        self.exist: dict[str, bool] = {}
+        self._routers = routers
+        self._report = report
+        self._owners: dict[str, tuple[str, Node]] = {}
+
+    def add(self, device: Device, node: Node) -> None:
+        gateways = {interface.name: interface.gateway for interface in device.interfaces}
+        default = gateways.get(device.default_interface, device.interfaces[0].gateway)
+        for interface, gateway in [(None, default), *gateways.items()]:
+            v4, v6 = ip_variables(device.name, interface)
+            self._check_owner(v4, device.name if interface is None else f"{device.name}.{interface}", node)
+            router = self._routers.get(gateway)
+            support = router.ip_support if router is not None else IpSupport.DUAL_STACK
+            self.exist[v4], self.exist[v6] = support.v4, support.v6
+
+    def _check_owner(self, variable: str, owner: str, node: Node) -> None:
+        other, place = self._owners.setdefault(variable, (owner, node))
+        if other != owner:
+            message = f"{quote(owner)} and {quote(other)} (at {place.origin}) share the variable ${variable}"
+            self._report.error(node, message, "names that differ in their letters and digits")
+
+
+def _variables(written: Written, routers: Mapping[str, Router], report: Report) -> dict[str, bool]:
+    variables = _Variables(routers, report)
+    for counted in written.devices:
+        for device in instances(counted) if counted.device.interfaces else ():
+            variables.add(device, counted.node)
+    return variables.exist
+
+
+def explain_variable(name: str, network: Network) -> tuple[str, str]:
+    """The message and expectation for a variable that is not there."""
+    for base, count in network.counts.items():
+        first = network.devices.get(f"{base}-0")
+        interfaces = [None, *(interface.name for interface in first.interfaces)] if first else [None]
+        for interface in interfaces:
+            for version, bare in enumerate(ip_variables(base, interface)):
+                if bare == name.upper():
+                    instances_of = [f"${ip_variables(f'{base}-{index}', interface)[version]}" for index in range(count)]
+                    shown = ", ".join([*instances_of[:3], *(["..."] if count > 3 else [])])
+                    return f"${name} is ambiguous: the device {quote(base)} is counted", f"one of {shown}"
+    hint = did_you_mean(name.upper(), network.variables)
+    expected = (
+        "" if hint else "$NETSIM_IP_ or $NETSIM_IP6_ and the name of a device, with _ for what is no letter or digit"
+    )
+    return f"unknown variable ${name}{hint}", expected

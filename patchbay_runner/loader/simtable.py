@@ -1,0 +1,51 @@
+"""The `[sim]` table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.extends import Source
+from patchbay_runner.loader.fields import filled_text, name_choice, read_table
+from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.substitute import substitute
+from patchbay_runner.model.plan import SandboxUser
+
+# Part of a directory's name, so well below the 255 bytes of a file name.
+_LONGEST_NAME = 200
+
+
+def sim_name(node: Node, report: Report) -> str | None:
+    """A name that fits a line and a directory."""
+    name = filled_text(node, report)
+    if name is None:
+        return None
+    if not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        report.error(
+            node, f"{quote(name)} cannot name a sim", f"at most {_LONGEST_NAME} bytes without control characters"
+        )
+        return None
+    return name
+
+
+_FIELDS: dict[str, Any] = {"name": sim_name, "topology": filled_text, "user": name_choice(("caller", "root"))}
+
+
+class SimTable(msgspec.Struct, frozen=True):
+    """What `[sim]` says of a variant, the topology aside."""
+
+    name: str
+    user: SandboxUser
+    report: Report
+
+
+def read_sim_table(source: Source, values: Mapping[str, str]) -> SimTable:
+    """Reads `[sim]`; a sim without a name is called like its file."""
+    report = Report()
+    root = source.document.table.get("sim", source.document.root)
+    node = substitute(root.with_value(source.sim), "matrix", values, report)
+    found = read_table(node, _FIELDS, report, "[sim]") or {}
+    return SimTable(found.get("name", source.document.path.stem), found.get("user", "caller"), report)

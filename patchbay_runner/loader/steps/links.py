@@ -1,0 +1,46 @@
+"""`link-down`, `link-up`, `set-default-route` and `set-link-condition`."""
+
+from __future__ import annotations
+
+from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
+from patchbay_runner.model.steps import LinkDown, LinkUp, SetDefaultRoute, SetLinkCondition
+
+
+def build_link_down(table: Table, report: Report) -> Built | None:
+    """A `link-down` step."""
+    if not {"device", "interface"} <= table.values.keys():
+        return None
+    return Built(LinkDown(**table.base(), **table.take("device", "interface")), uses=tuple(table.uses_in("device")))
+
+
+def build_link_up(table: Table, report: Report) -> Built | None:
+    """A `link-up` step."""
+    if not {"device", "interface"} <= table.values.keys():
+        return None
+    return Built(LinkUp(**table.base(), **table.take("device", "interface")), uses=tuple(table.uses_in("device")))
+
+
+def build_set_default_route(table: Table, report: Report) -> Built | None:
+    """A `set-default-route` step."""
+    if not {"device", "to"} <= table.values.keys():
+        return None
+    return Built(SetDefaultRoute(**table.base(), **table.take("device", "to")), uses=tuple(table.uses_in("device")))
+
+
+def build_set_link_condition(table: Table, report: Report) -> Built | None:
+    """A `set-link-condition` step; the device's first interface is filled in once the device is known."""
+    if "device" not in table.values:
+        return None
+    if not table.has("interface") and is_dynamic(table.get("device")):
+        report.error(table.node, 'the step needs "interface", since its device is known only when it runs')
+    step = SetLinkCondition(
+        **table.base(),
+        device=table.get("device"),
+        interface=table.get("interface", ""),
+        condition=table.get("condition"),
+        **table.take("direction"),
+    )
+    is_asked = step.condition is not None and not step.condition.is_clear
+    unbuilt = (f"{step.origin}: {table.at('condition').key}: link conditions are not built yet",) if is_asked else ()
+    return Built(step, uses=tuple(table.uses_in("device")), unbuilt=unbuilt)

@@ -1,0 +1,134 @@
+"""Every key of a step and every action: what may be written, what must be, and who builds the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.loader.conditions import condition
+from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
+from patchbay_runner.loader.fields import (
+    array,
+    duration,
+    filled_text,
+    filled_texts,
+    name_choice,
+    positive_duration,
+    text,
+    text_table,
+    texts,
+)
+from patchbay_runner.loader.names import is_step_id
+from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.steps import asserting, captures, generating, links, processes, waiting
+from patchbay_runner.loader.steps.draft import Built, Table
+
+
+class Action(msgspec.Struct, frozen=True):
+    """`keys` are those beside the common ones; `idle` are common ones that say nothing to this action."""
+
+    name: str
+    build: Callable[[Table, Report], Built | None]
+    keys: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+
+def action_name(node: Node, report: Report) -> str | None:
+    """The action, an alias resolved."""
+    if not isinstance(node.value, str):
+        report.error(node, f"found {describe(node)}", "the name of an action")
+        return None
+    name = ALIASES.get(node.value, node.value)
+    if name not in ACTIONS:
+        report.error(node, f"unknown action {quote(node.value)}{did_you_mean(node.value, ACTIONS)}", one_of(ACTIONS))
+        return None
+    return name
+
+
+def step_id(node: Node, report: Report) -> str | None:
+    """An id that can stand in `${id.capture}`."""
+    name = filled_text(node, report)
+    if name is not None and not is_step_id(name):
+        expected = 'a name without "/", blanks, $ and braces, and not "binary", "matrix" or "group"'
+        report.error(node, f"{quote(name)} cannot be a step's id", expected)
+        return None
+    return name
+
+
+def _capture_key(node: Node, report: Report) -> str | None:
+    key = filled_text(node, report)
+    if key is None:
+        return None
+    key = key.removeprefix("${").removesuffix("}")
+    if "." not in key.strip("."):
+        report.error(node, f"{quote(key)} is not a capture", '"step.capture"')
+        return None
+    return key
+
+
+def _when(node: Node, report: Report) -> bool:
+    """False skips the step. Any other value runs it."""
+    return node.value is not False and node.value != "false"
+
+
+# A key means the same in every action that has it.
+FIELDS: dict[str, Any] = {
+    "action": action_name,
+    "id": step_id,
+    "device": filled_text,
+    "env": text_table,
+    "requires": array(_capture_key, "captures"),
+    "when": _when,
+    "timeout": positive_duration,
+    "cmd": texts,
+    "args": texts,
+    "cwd": filled_text,
+    "parser": name_choice(("text", "ndjson", "json")),
+    "captures": captures.captures,
+    "results": captures.results,
+    "expect_exit": processes.expected_exit,
+    "ready_after": duration,
+    "duration": duration,
+    "check": asserting.assertion,
+    "checks": asserting.assertion_list,
+    "interface": filled_text,
+    "to": filled_text,
+    "condition": condition,
+    "direction": name_choice(("up", "down", "both")),
+    "cn": filled_text,
+    "san": filled_texts,
+    "content": text,
+}
+COMMON = ("action", "id", "device", "env", "requires", "when", "timeout")
+# Read before the schema: what they stand for is in the step by then.
+STRUCTURE = ("use", "vars")
+
+_PROCESS = ("cmd", "args", "cwd", "parser", "captures", "results", "expect_exit")
+
+ACTIONS: dict[str, Action] = {
+    action.name: action
+    for action in (
+        Action("run", processes.build_run, _PROCESS, ("device", "cmd")),
+        Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after"), ("id", "device", "cmd")),
+        Action("wait-for", waiting.build_wait_for, ("expect_exit",), ("id",), ("device", "env")),
+        Action("wait", waiting.build_wait, ("duration",), ("duration",), ("device", "env")),
+        Action("assert", asserting.build_assert, ("check", "checks"), (), ("device", "env")),
+        Action("gen-certs", generating.build_gen_certs, ("cn", "san"), ("id",), ("env",)),
+        Action("gen-file", generating.build_gen_file, ("content",), ("id", "content"), ("env",)),
+        Action("link-down", links.build_link_down, ("interface",), ("device", "interface"), ("env",)),
+        Action("link-up", links.build_link_up, ("interface",), ("device", "interface"), ("env",)),
+        Action("set-default-route", links.build_set_default_route, ("to",), ("device", "to"), ("env",)),
+        Action(
+            "set-link-condition",
+            links.build_set_link_condition,
+            ("interface", "condition", "direction"),
+            ("device",),
+            ("env",),
+        ),
+    )
+}
+ALIASES = {"set-impair": "set-link-condition"}
+KEY_ALIASES = {"kind": "action", "impair": "condition", "link_condition": "condition"}

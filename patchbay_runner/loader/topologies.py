@@ -1,0 +1,99 @@
+"""The topology of a variant: inline tables, or a file that `[sim] topology` names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from patchbay_runner.loader.diagnostics import Report, did_you_mean
+from patchbay_runner.loader.documents import Document, Reader
+from patchbay_runner.loader.extends import TOPOLOGY_KEYS, Source, check_section
+from patchbay_runner.loader.fields import unknown_key
+from patchbay_runner.loader.network import Network, check_network
+from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.substitute import PerValues, mentions, substitute
+from patchbay_runner.loader.topology import read_topology
+
+
+class Located(msgspec.Struct, frozen=True):
+    """A variant's network, and the name of its topology file where it has one."""
+
+    network: Network
+    name: str | None
+    report: Report
+
+
+class TopologyFinder:
+    """Finds, reads and checks the topologies of a sim file."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._topology = source.topology
+        self._reader = reader
+        self._files: dict[Path, PerValues[Located]] = {}
+        self._fixed: PerValues[Located] | None = None
+        named = frozenset[str]()
+        if self._topology is None:
+            self._fixed = PerValues(frozenset(), lambda _: Located(Network(), None, Report()))
+        elif self._topology.inline is not None:
+            self._fixed = _networks(self._topology.inline, None)
+        elif self._topology.name is not None:
+            named = mentions(self._topology.name, "matrix")
+        self._names = PerValues(named, self._open)
+
+    def at(self, values: Mapping[str, str]) -> Located:
+        return (self._fixed or self._names.at(values)).at(values)
+
+    def _open(self, values: Mapping[str, str]) -> PerValues[Located]:
+        """The networks of the file that the name means with these values."""
+        assert self._topology is not None and self._topology.name is not None
+        report = Report()
+        node = substitute(self._topology.name, "matrix", values, Report())  # [sim] reports what is undefined
+        document = self._find(node, report) if isinstance(node.value, str) and node.value.strip() else None
+        if document is None:
+            missing = Located(Network(is_broken=True), None, report)
+            return PerValues(frozenset(), lambda _: missing)
+        path = document.path.resolve()
+        if path not in self._files:
+            self._files[path] = _networks(document.table, document, node.value)
+        return self._files[path]
+
+    def _find(self, node: Node, report: Report) -> Document | None:
+        assert self._topology is not None
+        name = node.value if node.value.endswith(".toml") else f"{node.value}.toml"
+        directories = list(dict.fromkeys(directory.resolve() for directory in self._topology.directories))
+        for directory in directories:
+            if (directory / name).is_file():
+                return self._reader.read(directory / name)
+        available = {path.stem for directory in directories for path in directory.glob("*.toml")}
+        searched = ", ".join(self._reader.display(directory) for directory in directories)
+        hint = did_you_mean(node.value, available)
+        report.error(node, f"there is no topology {quote(node.value)}{hint}", f"{quote(name)} in one of: {searched}")
+        return None
+
+
+def _networks(tables: Mapping[str, Node], document: Document | None, name: str | None = None) -> PerValues[Located]:
+    keys: frozenset[str] = frozenset().union(*(mentions(node, "matrix") for node in tables.values()))
+
+    def read(values: Mapping[str, str]) -> Located:
+        report = Report()
+        if document is not None:
+            _check_file(document, report)
+        replaced = {
+            key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in TOPOLOGY_KEYS
+        }
+        return Located(check_network(read_topology(replaced, report), report), name, report)
+
+    return PerValues(keys, read)
+
+
+def _check_file(document: Document, report: Report) -> None:
+    """A topology file holds a topology and nothing else."""
+    for key, node in document.table.items():
+        if key not in TOPOLOGY_KEYS:
+            unknown_key(node, key, TOPOLOGY_KEYS, report)
+        else:
+            check_section(key, node, report)
+    if not document.table:
+        report.file_error(document.file, "the file is empty", "a topology with [[router]] and [device.*]")

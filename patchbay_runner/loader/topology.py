@@ -1,0 +1,222 @@
+"""Routers, devices and regions: from tables to the records of a topology."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.loader.conditions import condition
+from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.fields import (
+    boolean,
+    choice,
+    duration,
+    filled_text,
+    integer,
+    name_choice,
+    number,
+    read_table,
+    require,
+    unknown_key,
+)
+from patchbay_runner.loader.names import check_interface_name, check_node_name
+from patchbay_runner.loader.nat import nat
+from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
+from patchbay_runner.model.topology import (
+    Device,
+    Interface,
+    IpSupport,
+    NatV6,
+    Region,
+    Router,
+    RouterAdvertisements,
+    Topology,
+)
+
+MOST_INSTANCES = 10_000
+# A veth carries at most 65,535 bytes; RFC 791 wants 68.
+_MTU = integer(68, 65_535)
+_FIREWALLS = ("none", "block-inbound", "corporate", "captive-portal")
+
+_ROUTER: dict[str, Any] = {
+    "name": filled_text,
+    "upstream": filled_text,
+    "region": filled_text,
+    "nat": nat,
+    "nat_v6": choice({kind.value: kind for kind in NatV6}),
+    "ip_support": choice({kind.value: kind for kind in IpSupport}),
+    "mtu": _MTU,
+    "firewall": name_choice(_FIREWALLS),
+    "downlink_condition": condition,
+    "downlink": condition,
+    "ra_enabled": boolean,
+    "ra_interval_secs": integer(1, 1800),
+    "ra_lifetime_secs": integer(0, 9000),
+}
+_DEVICE: dict[str, Any] = {"count": integer(1, MOST_INSTANCES), "default_via": filled_text, "mtu": _MTU}
+_INTERFACE: dict[str, Any] = {"gateway": filled_text, "impair": condition}
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A device as written: `count` None is one device of that name."""
+
+    device: Device
+    count: int | None
+    node: Node
+
+
+class Written(msgspec.Struct):
+    """What the tables say, before names are checked and counts expanded. `unbuilt` is what nothing builds yet."""
+
+    routers: list[tuple[Router, Node]] = []
+    devices: list[Counted] = []
+    regions: list[tuple[Region, Node]] = []
+    unbuilt: list[tuple[Node, str]] = []
+    is_broken: bool = False
+
+    def topology(self) -> Topology:
+        """The topology with counted devices expanded."""
+        devices = [device for counted in self.devices for device in instances(counted)]
+        return Topology(
+            routers=tuple([router for router, _ in self.routers]),
+            devices=tuple(devices),
+            regions=tuple([region for region, _ in self.regions]),
+        )
+
+
+def instances(counted: Counted) -> list[Device]:
+    """The devices that a counted one stands for."""
+    if counted.count is None:
+        return [counted.device]
+    base = counted.device
+    return [msgspec.structs.replace(base, name=f"{base.name}-{index}") for index in range(counted.count)]
+
+
+def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
+    """Reads `[[router]]`, `[device.*]` and `[region.*]`."""
+    before = len(report.errors)
+    written = Written()
+    for node in items_of(tables.get("router")):
+        _read_router(node, written, report)
+    for name, node in table_of(tables.get("device")).items():
+        _read_device(name, node, written, report)
+    for name, node in table_of(tables.get("region")).items():
+        _read_region(name, node, written, report)
+    written.is_broken = len(report.errors) > before
+    return written
+
+
+def _read_router(node: Node, written: Written, report: Report) -> None:
+    values = read_table(node, _ROUTER, report, "a router")
+    if values is None or not require(node, values, ("name",), report, "a router"):
+        return
+    check_node_name(node.value["name"], values["name"], "router", report)
+    if "downlink" in values and "downlink_condition" in values:
+        report.error(
+            node.value["downlink"], '"downlink" is another name of "downlink_condition", which is here as well'
+        )
+    downlink = values.get("downlink_condition", values.get("downlink"))
+    router = Router(
+        name=values["name"],
+        upstream=values.get("upstream"),
+        region=values.get("region"),
+        mtu=values.get("mtu"),
+        firewall=values.get("firewall", "none"),
+        downlink=downlink,
+        ra=_advertisements(values),
+        origin=node.origin,
+        **{key: values[key] for key in ("nat", "nat_v6", "ip_support") if key in values},
+    )
+    written.routers.append((router, node))
+    written.unbuilt += _unbuilt(router, node)
+
+
+def _advertisements(values: Mapping[str, Any]) -> RouterAdvertisements:
+    names = {"ra_enabled": "enabled", "ra_interval_secs": "interval_s", "ra_lifetime_secs": "lifetime_s"}
+    return RouterAdvertisements(**{field: values[key] for key, field in names.items() if key in values})
+
+
+def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
+    table = table_of(node)
+    later = {
+        "region": (router.region is not None, "regions"),
+        "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
+        "firewall": (router.firewall != "none", "firewalls"),
+        "downlink_condition": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
+        "downlink": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
+        "ra_enabled": (router.ra.enabled, "router advertisements"),
+        "ra_interval_secs": (router.ra.enabled, "router advertisements"),
+        "ra_lifetime_secs": (router.ra.enabled, "router advertisements"),
+    }
+    return [(table[key], what) for key, (is_asked, what) in later.items() if key in table and is_asked]
+
+
+def _read_device(name: str, node: Node, written: Written, report: Report) -> None:
+    check_node_name(node, name, "device", report)
+    if not isinstance(node.value, dict):
+        report.error(node, f"found {describe(node)}", f"a table of interfaces such as [device.{name}.eth0]")
+        return
+    values: dict[str, Any] = {}
+    interfaces = []
+    for key, child in node.value.items():
+        if key in _DEVICE:
+            values[key] = _device_value(key, child, report)
+        elif isinstance(child.value, dict):
+            interfaces.append(_read_interface(key, child, written, report))
+        else:
+            unknown_key(child, key, _DEVICE, report)
+    if not interfaces:
+        report.error(node, "the device has no interface", f'[device.{name}.eth0] with a "gateway"')
+    device = Device(
+        name=name,
+        interfaces=tuple(interface for interface in interfaces if interface is not None),
+        default_via=values.get("default_via"),
+        mtu=values.get("mtu"),
+        origin=node.origin,
+    )
+    written.devices.append(Counted(device, values.get("count"), node))
+
+
+def _device_value(key: str, node: Node, report: Report) -> Any:
+    if isinstance(node.value, dict):
+        report.error(node, f"{quote(key)} is a key of devices and cannot name an interface", "another name")
+        return None
+    return _DEVICE[key](node, report)
+
+
+def _read_interface(name: str, node: Node, written: Written, report: Report) -> Interface | None:
+    check_interface_name(node, name, report)
+    values = read_table(node, _INTERFACE, report, "an interface") or {}
+    if not require(node, values, ("gateway",), report, "an interface"):
+        return None
+    interface = Interface(name=name, gateway=values["gateway"], impair=values.get("impair"), origin=node.origin)
+    if interface.impair is not None and not interface.impair.is_clear:
+        written.unbuilt.append((node.value["impair"], "link conditions"))
+    return interface
+
+
+def _read_region(name: str, node: Node, written: Written, report: Report) -> None:
+    check_node_name(node, name, "region", report)
+    fields = {"latencies": _latencies_ms, "latency": _latencies_ms}
+    values = read_table(node, fields, report, "a region")
+    if values is None:
+        return
+    if len(values) == 2:
+        report.error(node.value["latency"], '"latency" is an older name of "latencies", which is here as well')
+    latencies = values.get("latencies", values.get("latency", {}))
+    written.regions.append((Region(name=name, latencies_ms=latencies, origin=node.origin), node))
+    written.unbuilt.append((node, "regions"))
+
+
+def _latencies_ms(node: Node, report: Report) -> dict[str, float] | None:
+    return read_table(node, dict.fromkeys(table_of(node), _latency_ms), report, "regions and latencies")
+
+
+def _latency_ms(node: Node, report: Report) -> float | None:
+    """Milliseconds: a number, one as a string, or a duration."""
+    if isinstance(node.value, str) and node.value.strip()[-1:].isalpha():
+        seconds = duration(node, report)
+        return None if seconds is None else round(seconds * 1000, 6)
+    return number(0, 3_600_000)(node, report)
