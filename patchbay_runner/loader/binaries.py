@@ -37,7 +37,6 @@ _KEYS = {
     "target": {"example", "bin"},
     "build": {"path", "repo", "commit", "example", "bin", "features", "all-features"},
 }
-_TARGET_PREFIX = "target:"
 
 
 def binary(node: Node, report: Report) -> Binary | None:
@@ -71,9 +70,7 @@ def prepare(node: Node, report: Report) -> Prepare | None:
 
 def unbuilt(node: Node, found: Binary) -> tuple[str, ...]:
     """What of a binary no later stage provides yet."""
-    if found.mode == "path" and not (found.path or "").startswith(_TARGET_PREFIX):
-        return ()
-    return (unbuilt_line(node, "a binary that is not a path"),)
+    return () if found.mode == "path" else (unbuilt_line(node, "a binary that is not a path"),)
 
 
 def _infer(node: Node, values: Mapping[str, Any], report: Report) -> BinaryMode | None:

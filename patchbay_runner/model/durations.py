@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -19,7 +20,14 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back as `seconds`."""
+    """A short text that `parse_duration` reads back as exactly `seconds`."""
     if seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    return f"{seconds:g}s"
+        milliseconds = f"{Decimal(repr(round(seconds * 1000, 9))):f}ms"
+        if parse_duration(milliseconds) == seconds:
+            return _without_zeros(milliseconds, "ms")
+    return _without_zeros(f"{Decimal(repr(seconds)):f}s", "s")
+
+
+def _without_zeros(text: str, unit: str) -> str:
+    number = text.removesuffix(unit)
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + unit

@@ -1,0 +1,58 @@
+"""What a step does, in a line."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from patchbay_runner.model.durations import format_duration
+from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.steps import (
+    Assert,
+    GenCerts,
+    GenFile,
+    LinkDown,
+    LinkUp,
+    ProcessStep,
+    SetDefaultRoute,
+    SetLinkCondition,
+    Step,
+    Wait,
+)
+
+_LONGEST = 160
+
+
+def summary_of(step: Step) -> str:
+    """The command, the checks, the interface: what tells this step from others of its action."""
+    waits = f" after {', '.join(step.requires)}" if step.requires else ""
+    text = " ".join(_summary(step).split()) + waits
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _summary(step: Step) -> str:
+    if isinstance(step, ProcessStep):
+        return " ".join(part if part and not re.search(r"\s", part) else shlex.quote(part) for part in step.cmd)
+    describe = _SUMMARIES.get(type(step))
+    return describe(step) if describe is not None else ""
+
+
+def _condition(condition: LinkCondition | None) -> str:
+    if condition is None or condition.is_clear:
+        return "clear"
+    values = {name: getattr(condition, name) for name in condition.__struct_fields__}
+    return ", ".join(f"{name} {value:g}" for name, value in values.items() if value)
+
+
+_SUMMARIES: dict[type[Step], Callable[[Any], str]] = {
+    Wait: lambda step: format_duration(step.duration_s),
+    Assert: lambda step: "; ".join(map(str, step.checks)),
+    GenCerts: lambda step: ", ".join((step.cn, *step.san)),
+    GenFile: lambda step: step.content,
+    LinkDown: lambda step: step.interface,
+    LinkUp: lambda step: step.interface,
+    SetDefaultRoute: lambda step: step.to,
+    SetLinkCondition: lambda step: f"{step.interface} ({step.direction}): {_condition(step.condition)}",
+}

@@ -1,0 +1,181 @@
+"""A plan written back as a sim file: one variant, nothing left to resolve, and it loads to the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.model.durations import format_duration
+from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.nat import NAT_MODES, Nat, NatConfig
+from patchbay_runner.model.plan import Binary, Plan
+from patchbay_runner.model.steps import (
+    Assert,
+    Capture,
+    GenCerts,
+    GenFile,
+    LinkDown,
+    LinkUp,
+    ProcessStep,
+    Run,
+    SetDefaultRoute,
+    SetLinkCondition,
+    Spawn,
+    Step,
+    Wait,
+    WaitFor,
+    action_of,
+)
+from patchbay_runner.model.topology import Device, IpSupport, NatV6, Router, RouterAdvertisements
+
+Table = dict[str, Any]
+
+
+def resolved_document(plan: Plan) -> Table:
+    """The tables of a sim file that means `plan`. Each axis of its matrix has the variant's value alone."""
+    sim: Table = {"name": plan.name}
+    if plan.user != "caller":
+        sim["user"] = plan.user
+    document: Table = {
+        "matrix": {axis: [value] for axis, value in plan.matrix.items()},
+        "sim": sim,
+        "binary": [_binary(binary) for binary in plan.binaries],
+        "prepare": [_spelled(msgspec.to_builtins(entry)) for entry in plan.prepare],
+        "region": {region.name: {"latencies": region.latencies_ms} for region in plan.topology.regions},
+        "router": [_router(router) for router in plan.topology.routers],
+        "device": {device.name: _device(device) for device in plan.topology.devices},
+        "step": [_step(step) for step in plan.steps],
+    }
+    return {key: value for key, value in document.items() if value}
+
+
+def _binary(binary: Binary) -> Table:
+    table = _spelled(msgspec.to_builtins(binary))
+    if "repo" not in table:
+        table.pop("commit", None)
+    return table
+
+
+def _spelled(table: Table) -> Table:
+    """TOML's names of the fields."""
+    names = {"all_features": "all-features"}
+    return {names.get(key, key): value for key, value in table.items()}
+
+
+def _router(router: Router) -> Table:
+    table: Table = {"name": router.name}
+    table |= _given(upstream=router.upstream, region=router.region, mtu=router.mtu)
+    if router.nat != Nat():
+        table["nat"] = _nat(router.nat)
+    if router.nat_v6 is not NatV6.NONE:
+        table["nat_v6"] = router.nat_v6.value
+    if router.ip_support is not IpSupport.DUAL_STACK:
+        table["ip_support"] = router.ip_support.value
+    if router.firewall != "none":
+        table["firewall"] = router.firewall
+    if router.downlink is not None:
+        table["downlink_condition"] = _condition(router.downlink)
+    return table | _advertisements(router.ra)
+
+
+def _advertisements(ra: RouterAdvertisements) -> Table:
+    default = RouterAdvertisements()
+    names = {"enabled": "ra_enabled", "interval_s": "ra_interval_secs", "lifetime_s": "ra_lifetime_secs"}
+    return {key: getattr(ra, name) for name, key in names.items() if getattr(ra, name) != getattr(default, name)}
+
+
+def _nat(nat: Nat) -> str | Table:
+    if nat.mode in NAT_MODES:
+        return nat.mode
+    config = nat.config or NatConfig()
+    return {
+        "mapping": config.mapping.value,
+        "filtering": config.filtering.value,
+        "hairpin": config.hairpin,
+        "udp_timeout": config.timeouts.udp_s,
+        "udp_stream_timeout": config.timeouts.udp_stream_s,
+        "tcp_established_timeout": config.timeouts.tcp_established_s,
+    }
+
+
+def _device(device: Device) -> Table:
+    table = _given(default_via=device.default_via, mtu=device.mtu)
+    for interface in device.interfaces:
+        table[interface.name] = {"gateway": interface.gateway}
+        if interface.impair is not None:
+            table[interface.name]["impair"] = _condition(interface.impair)
+    return table
+
+
+def _condition(condition: LinkCondition) -> Table:
+    table: Table = msgspec.to_builtins(condition)
+    return table
+
+
+def _step(step: Step) -> Table:
+    table: Table = {"action": action_of(step)} | _given(id=step.id or None)
+    table |= _given(timeout=_duration(step.timeout_s), requires=list(step.requires) or None)
+    return table | _BODIES[type(step)](step)
+
+
+def _process(step: ProcessStep) -> Table:
+    table: Table = {"device": step.device, "cmd": list(step.cmd)}
+    table |= _given(env=step.env or None, cwd=step.cwd, parser=step.parser, expect_exit=step.expect_exit)
+    if isinstance(step, Spawn) and step.ready_after_s:
+        table["ready_after"] = _duration(step.ready_after_s)
+    if step.captures:
+        table["captures"] = {capture.name: _capture(capture) for capture in step.captures}
+    if step.results is not None:
+        table["results"] = msgspec.to_builtins(step.results)
+        table["results"] = {key: value for key, value in table["results"].items() if value is not None}
+    return table
+
+
+def _capture(capture: Capture) -> Table:
+    table: Table = msgspec.to_builtins(capture)
+    del table["name"]
+    return table
+
+
+def _duration(seconds: float | None) -> str | None:
+    return None if seconds is None else format_duration(seconds)
+
+
+def _given(**values: Any) -> Table:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _assert(step: Assert) -> Table:
+    return {"checks": [str(check) for check in step.checks]}
+
+
+def _gen_certs(step: GenCerts) -> Table:
+    return _given(device=step.device, cn=step.cn, san=list(step.san) or None)
+
+
+def _link(step: LinkDown | LinkUp) -> Table:
+    return {"device": step.device, "interface": step.interface}
+
+
+def _set_link_condition(step: SetLinkCondition) -> Table:
+    condition = None if step.condition is None else _condition(step.condition)
+    return {"device": step.device, "interface": step.interface, "direction": step.direction} | _given(
+        condition=condition
+    )
+
+
+_BODIES: dict[type[Step], Callable[[Any], Table]] = {
+    Run: _process,
+    Spawn: _process,
+    WaitFor: lambda step: _given(expect_exit=step.expect_exit),
+    Wait: lambda step: {"duration": _duration(step.duration_s)},
+    Assert: _assert,
+    GenCerts: _gen_certs,
+    GenFile: lambda step: {"content": step.content},
+    LinkDown: _link,
+    LinkUp: _link,
+    SetDefaultRoute: lambda step: {"device": step.device, "to": step.to},
+    SetLinkCondition: _set_link_condition,
+}
