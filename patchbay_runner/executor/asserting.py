@@ -13,6 +13,7 @@ from patchbay_runner.executor.session import Session
 from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.recording import CaptureValue
 from patchbay_runner.model.steps import Assert
+from patchbay_runner.parsers import compile_pattern
 
 _HISTORY_SHOWN = 10
 _VALUE_SHOWN = 200
@@ -73,9 +74,9 @@ def explain(check: Assertion, right: str, capture: CaptureValue) -> str:
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
-    except re.error as error:
-        raise StepError(f"bad regular expression {text!r}: {error}") from error
+        return compile_pattern(text)
+    except ValueError as error:
+        raise StepError(str(error)) from error
 
 
 def _number(check: Assertion, text: str) -> Decimal:

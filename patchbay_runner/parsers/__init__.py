@@ -2,6 +2,7 @@
 
 from patchbay_runner.parsers.document import DocumentError, document_captures, parse_document
 from patchbay_runner.parsers.lines import LINE_LIMIT
+from patchbay_runner.parsers.regex import compile_pattern
 from patchbay_runner.parsers.stream import StreamParser, Values, stream_parser
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "DocumentError",
     "StreamParser",
     "Values",
+    "compile_pattern",
     "document_captures",
     "parse_document",
     "stream_parser",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -43,24 +44,33 @@ def parse_document(data: bytes, captures: Sequence[Capture]) -> dict[str, list[s
 
 def _decode(data: bytes) -> object:
     try:
-        return msgspec.json.decode(data)
-    except UnicodeDecodeError:
-        return _decode(data.decode("utf-8", "replace").encode())
+        try:
+            return msgspec.json.decode(data)
+        except UnicodeDecodeError:
+            return msgspec.json.decode(data.decode("utf-8", "replace"))
     except RecursionError as error:
         raise _error(data, "nested too deeply", 0) from error
     except msgspec.DecodeError as error:
-        reason = str(error)
-        found = _POSITION.search(reason)
-        # msgspec names no position when the input ends too early: then it is the end of what is there.
-        position = int(found[1]) if found else len(data.rstrip())
-        raise _error(data, _plain_reason(reason, data), position) from error
+        raise _located(data, str(error)) from error
 
 
-def _plain_reason(reason: str, data: bytes) -> str:
-    if not data.strip():
-        return "no output"
-    reason = _POSITION.sub("", reason).removeprefix("JSON is malformed: ")
-    return "the document ends too early" if reason == "Input data was truncated" else reason
+def _located(data: bytes, reason: str) -> DocumentError:
+    """The same error with its place, which the standard library tells exactly and msgspec does not."""
+    end = len(data.rstrip())
+    if end == 0:
+        return _error(data, "no output", 0)
+    # Every byte that is not UTF-8 stays one character, so that counting back gives bytes again.
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode("utf-8", "surrogateescape"))
+        if offset >= end:
+            return _error(data, "the document ends too early", end)
+        return _error(data, error.msg[0].lower() + error.msg[1:].removesuffix(" at"), offset)
+    # NaN, a number beyond all bounds, half of a surrogate pair: the standard library takes what RFC 8259 does not.
+    found = _POSITION.search(reason)
+    return _error(data, _POSITION.sub("", reason), min(int(found[1]), end) if found else end)
 
 
 def _error(data: bytes, reason: str, offset: int) -> DocumentError:

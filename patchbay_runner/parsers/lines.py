@@ -25,10 +25,10 @@ class LineBuffer:
         if not self._tail:
             block = chunk if end == len(chunk) else chunk[:end]
         else:
-            first = chunk.index(b"\n") + 1
-            self._keep(chunk[: first - 1])
-            block = bytes(self._tail) + b"\n" + chunk[first:end]
-            self._tail.clear()
+            first = chunk.index(b"\n")
+            self._keep(chunk[:first])
+            block = b"".join((self._tail, memoryview(chunk)[first:end]))
+            self._tail = bytearray()
         self._is_cutting = False
         if end < len(chunk):
             self._keep(chunk[end:])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from patchbay_runner.model.picks import DottedPath, parse_pick
 from patchbay_runner.model.steps import Capture
 from patchbay_runner.parsers.needles import HIDING_ESCAPE, needle
-from patchbay_runner.parsers.regex import regex_value
-from patchbay_runner.parsers.values import MISSING, as_text, decode_value, equality, lookup, picker
+from patchbay_runner.parsers.regex import compile_pattern, regex_value
+from patchbay_runner.parsers.values import MISSING, as_text, decode, decode_value, equality, lookup, picker
+
+# When more than one line in this many holds the needle, splitting the block is faster than looking for them.
+_DENSE = 3
 
 Selector = Callable[[Any], Iterable[Any]]
 
@@ -29,6 +31,9 @@ def selector(capture: Capture) -> Selector:
     pick = picker(capture.pick or ".")
     if not guards:
         return pick
+    if len(guards) == 1:
+        find_only, holds_only = guards[0]
+        return lambda value: pick(value) if holds_only(find_only(value)) else ()
 
     def select(value: Any) -> Iterable[Any]:
         for find, holds in guards:
@@ -39,23 +44,6 @@ def selector(capture: Capture) -> Selector:
     return select
 
 
-class _Rule:
-    """One capture. A capture that also has a regular expression tries it first, on the raw line."""
-
-    def __init__(self, capture: Capture) -> None:
-        self.name = capture.name
-        self.pattern = re.compile(capture.regex) if capture.regex is not None else None
-        self.select = selector(capture)
-
-    def apply(self, line: bytes, value: Any, values: list[str]) -> None:
-        if self.pattern is not None:
-            found = self.pattern.search(line.decode("utf-8", "replace").rstrip("\r\n"))
-            if found is not None:
-                values.append(regex_value(found))
-        if value is not MISSING:
-            values.extend(map(as_text, self.select(value)))
-
-
 class NdjsonMatcher:
     """Applies captures to the lines of a block; decodes only lines that can matter.
 
@@ -63,25 +51,52 @@ class NdjsonMatcher:
     """
 
     def __init__(self, captures: Sequence[Capture], *, use_needles: bool = True) -> None:
-        self._groups: dict[bytes | None, list[_Rule]] = {}
+        self._groups: dict[bytes | None, list[tuple[str, Selector]]] = {}
         for capture in captures:
-            mark = needle(capture) if use_needles and capture.regex is None else None
-            self._groups.setdefault(mark, []).append(_Rule(capture))
+            mark = needle(capture) if use_needles else None
+            self._groups.setdefault(mark, []).append((capture.name, selector(capture)))
 
     def match(self, block: bytes) -> Iterator[tuple[str, list[str]]]:
         # Most blocks have no backslash at all, which is found out much faster than that they have no \u.
         may_hide = b"\\" in block and HIDING_ESCAPE in block
         for mark, rules in self._groups.items():
             found: list[list[str]] = [[] for _ in rules]
-            for line in _candidates(block, mark, may_hide):
-                value = decode_value(line)
-                for rule, values in zip(rules, found, strict=True):
-                    rule.apply(line, value, values)
-            yield from ((rule.name, values) for rule, values in zip(rules, found, strict=True) if values)
+            takers = [(select, values.append) for (_, select), values in zip(rules, found, strict=True)]
+            for line in _candidates(block, mark, may_hide=may_hide):
+                try:
+                    value = decode(line)
+                except (ValueError, RecursionError):
+                    value = decode_value(line)
+                for select, take in takers:
+                    for picked in select(value):
+                        take(picked if type(picked) is str else as_text(picked))
+            yield from ((name, values) for (name, _), values in zip(rules, found, strict=True) if values)
 
 
-def _candidates(block: bytes, mark: bytes | None, may_hide: bool) -> Iterable[bytes]:
-    if mark is None:
+class PatternOrPickMatcher:
+    """A capture that has both a regular expression and a pick: on every line first the one, then the other."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._name = capture.name
+        self._pattern = compile_pattern(capture.regex or "")
+        self._select = selector(capture)
+
+    def match(self, block: bytes) -> Iterator[tuple[str, list[str]]]:
+        values = [value for line in _candidates(block, None, may_hide=False) for value in self._values(line)]
+        if values:
+            yield self._name, values
+
+    def _values(self, line: bytes) -> Iterator[str]:
+        found = self._pattern.search(line.decode("utf-8", "replace").removesuffix("\r"))
+        if found is not None:
+            yield regex_value(found)
+        value = decode_value(line)
+        if value is not MISSING:
+            yield from map(as_text, self._select(value))
+
+
+def _candidates(block: bytes, mark: bytes | None, *, may_hide: bool) -> Iterable[bytes]:
+    if mark is None or block.count(mark) * _DENSE > block.count(b"\n"):
         return block.removesuffix(b"\n").split(b"\n")
     spans: Iterable[tuple[int, int]] = _spans(block, mark)
     if may_hide:

@@ -8,11 +8,19 @@ from collections.abc import Iterator, Sequence
 from patchbay_runner.model.steps import Capture
 
 
+def compile_pattern(text: str) -> re.Pattern[str]:
+    """Raises ValueError for a bad regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"bad regular expression {text!r}: {error}") from error
+
+
 class RegexMatcher:
     """Searches every line; a capture gets group 1 where the match has one, else the whole match."""
 
     def __init__(self, captures: Sequence[Capture]) -> None:
-        self._patterns = [(capture.name, re.compile(capture.regex or "")) for capture in captures]
+        self._patterns = [(capture.name, compile_pattern(capture.regex or "")) for capture in captures]
 
     def match(self, block: bytes) -> Iterator[tuple[str, list[str]]]:
         text = block.decode("utf-8", "replace")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from patchbay_runner.model.steps import Capture, ParserName, Stream
 from patchbay_runner.parsers.lines import LINE_LIMIT, LineBuffer
-from patchbay_runner.parsers.ndjson import NdjsonMatcher
+from patchbay_runner.parsers.ndjson import NdjsonMatcher, PatternOrPickMatcher
 from patchbay_runner.parsers.regex import RegexMatcher
 
 # Captured values by capture name, in the order of the output.
@@ -58,11 +58,13 @@ def stream_parser(
     Raises ValueError for a bad regular expression or pick.
     """
     mine = [capture for capture in captures if capture.pipe == stream]
-    as_json = [capture for capture in mine if parser == "ndjson" and capture.pick is not None]
     as_text = [capture for capture in mine if capture.regex is not None]
-    if parser == "ndjson":
-        as_text = [capture for capture in as_text if capture.pick is None]
+    as_json: list[Capture] = []
     matchers: list[BlockMatcher] = []
+    if parser == "ndjson":
+        as_json = [capture for capture in mine if capture.pick is not None and capture.regex is None]
+        matchers += [PatternOrPickMatcher(capture) for capture in as_text if capture.pick is not None]
+        as_text = [capture for capture in as_text if capture.pick is None]
     if as_text:
         matchers.append(RegexMatcher(as_text))
     if as_json:

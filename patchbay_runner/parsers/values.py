@@ -12,7 +12,8 @@ from patchbay_runner.model.steps import Scalar
 
 MISSING: Final = object()
 
-_decode = msgspec.json.Decoder().decode
+# Raises a ValueError for what is not JSON; `decode_value` is more lenient.
+decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 Lookup = Callable[[Any], Any]
@@ -22,7 +23,7 @@ Picker = Callable[[Any], Iterable[Any]]
 def decode_value(data: bytes) -> Any:
     """The value of one JSON text, or MISSING when `data` is none. Bytes that are not UTF-8 become U+FFFD."""
     try:
-        return _decode(data)
+        return decode(data)
     except UnicodeDecodeError:
         return decode_value(data.decode("utf-8", "replace").encode())
     except (msgspec.DecodeError, RecursionError):
@@ -81,7 +82,7 @@ def _json_path(text: str) -> Picker:
         expression = parse(text)
     except JSONPathError as error:
         raise ValueError(f"bad JSONPath {text!r}: {error}") from error
-    return lambda value: [found.value for found in expression.find(value)]
+    return lambda value: [] if value is MISSING else [found.value for found in expression.find(value)]
 
 
 def equality(expected: Scalar) -> Callable[[Any], bool]:
