@@ -235,6 +235,8 @@ class Lab:
             hostname = node[:_HOSTNAME_LIMIT]
             mounts.write_node_files(directory, f"{_HOSTS}127.0.1.1\t{hostname}\n")
             (directory / _TEMPORARY).mkdir(exist_ok=True)
+            # As /tmp: servers that drop root's privileges write there too.
+            (directory / _TEMPORARY).chmod(0o1777)
             mntns = mounts.new_node_mounts(self._namespaces[node], Path(directory))
             view = NodeView(self._namespaces[node], mntns, new_uts_namespace(hostname))
             self._views[node] = view
