@@ -18,7 +18,7 @@ from pathlib import Path
 
 from patchbay_runner.errors import CommandNotFound, KernelError, StepError
 from patchbay_runner.kernel import syscalls
-from patchbay_runner.kernel.mounts import returning_to_own_mounts
+from patchbay_runner.kernel.mounts import DEVICE_DIRECTORY, returning_to_own_mounts
 from patchbay_runner.kernel.namespaces import own_namespace
 
 # What execvp(3) searches when the environment has no PATH.
@@ -151,7 +151,7 @@ def kill_all() -> bool:
 
     One system call, so nothing can fork its way out of it. Raises KernelError outside a sandbox.
     """
-    if (os.getpid(), os.getppid()) != (2, 1):
+    if (os.getpid(), os.getppid()) != (2, 1) or not DEVICE_DIRECTORY.is_dir():
         raise KernelError("kill everything in the sandbox", errno.EPERM, detail="this is not a sandbox's agent")
     try:
         os.kill(-1, signal.SIGKILL)

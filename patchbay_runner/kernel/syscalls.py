@@ -78,7 +78,7 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
     """mount(2). Empty texts are passed as the kernel's "none"."""
     arguments = [os.fsencode(text) or None for text in (source, target, fstype)]
     if _libc.mount(*arguments, flags, os.fsencode(data) or None) < 0:
-        raise KernelError(f"mount {fstype or source} on {target}", ctypes.get_errno())
+        raise KernelError(f"mount {fstype or source} on {target}".replace("  ", " "), ctypes.get_errno())
 
 
 def umount(target: str, flags: int = 0) -> None:

@@ -166,7 +166,9 @@ def test_agent_killed_by_a_signal_says_which() -> None:
         return 0
 
     with Zygote.start({"entry": entry}) as zygote, zygote.sandbox("entry") as sandbox:
-        assert sandbox.wait(10) == SandboxExit(signal=signal.SIGUSR1)
+        ended = sandbox.wait(10)
+    assert ended.signal == signal.SIGUSR1
+    assert str(ended.error) == "the agent was killed by SIGUSR1"
 
 
 def test_zygote_survives_deaths_bad_requests_and_serves_on() -> None:

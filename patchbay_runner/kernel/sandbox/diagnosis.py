@@ -12,7 +12,21 @@ from patchbay_runner.kernel.sandbox.messages import SetupFailed
 
 ReadSetting = Callable[[str], str | None]
 
-_REFUSALS = (errno.EPERM, errno.EACCES)
+# Start of the operation, error numbers, remedy; the first that fits.
+_REMEDIES = (
+    (
+        "unshare",
+        (errno.EINVAL,),
+        "the kernel is built without one of the user, PID, mount, IPC, UTS and network namespaces",
+    ),
+    (
+        "mount on /",
+        (errno.EINVAL,),
+        "the root directory is a chroot and not a mount: enter it with pivot_root, or bind-mount it onto itself",
+    ),
+    ("", (errno.ENOSYS,), "a kernel of version 5.3 or newer is needed"),
+    ("", (errno.EAGAIN, errno.ENOMEM), "the host is out of processes or memory: see `ulimit -u` and `free -m`"),
+)
 
 
 def read_setting(name: str) -> str | None:
@@ -33,14 +47,13 @@ def host_error(failure: SetupFailed, setting: ReadSetting = read_setting) -> Hos
 
 
 def _remedy(failure: SetupFailed, setting: ReadSetting) -> str:
-    if failure.errno in _REFUSALS:
+    if failure.errno in (errno.EPERM, errno.EACCES):
         return _remedy_of_refusal(failure.operation, setting)
-    if failure.errno == errno.ENOSPC and failure.operation.startswith("unshare"):
+    if failure.operation.startswith("unshare") and failure.errno == errno.ENOSPC:
         return _remedy_of_limit(setting)
-    if failure.errno == errno.EINVAL and failure.operation.startswith("unshare"):
-        return "the kernel is built without one of the user, PID, mount, IPC, UTS and network namespaces"
-    if failure.errno in (errno.EAGAIN, errno.ENOMEM):
-        return "the host is out of processes or memory: see `ulimit -u` and `free -m`"
+    for operation, numbers, remedy in _REMEDIES:
+        if failure.operation.startswith(operation) and failure.errno in numbers:
+            return remedy
     return ""
 
 

@@ -139,7 +139,11 @@ class Sandbox:
                 error = SandboxDied("the sandbox was killed from outside, or by the kernel for want of memory")
             return SandboxExit(signal=signal.SIGKILL, error=error)
         code = os.waitstatus_to_exitcode(agent_status)
-        return SandboxExit(status=code, error=error) if code >= 0 else SandboxExit(signal=-code, error=error)
+        if code >= 0:
+            return SandboxExit(status=code, error=error)
+        if not self._killed:
+            error = SandboxDied(f"the agent was killed by {signal.Signals(-code).name}")
+        return SandboxExit(signal=-code, error=error)
 
 
 def _send_signal(pidfd: int, signum: int) -> None:

@@ -35,10 +35,11 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Parent to zygote: start a sandbox. Descriptors: payload, control, status, then the caller's own."""
+    """Parent to zygote: start a sandbox. Descriptors: payload, control, status, then `descriptors` of the caller."""
 
     entry: str
     options: SandboxOptions
+    descriptors: int
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -87,7 +88,7 @@ class InitEnded(msgspec.Struct, frozen=True, tag=True):
     wait_status: int
 
 
-Reply = Started | Refused
+Reply = Started | Refused | SetupFailed
 Status = InitStarted | AgentReady | SetupFailed | AgentRaised | AgentEnded | InitEnded
 
 REQUEST = msgspec.json.Decoder(Request)

@@ -26,9 +26,11 @@ def run_outer(job: Job, zygote_pid: int, lifeline: int) -> NoReturn:
         _die_with_parent(lifeline)
         if os.getppid() != zygote_pid:
             os._exit(STATUS_OF_EXCEPTION)
+        own_lifeline, held = os.pipe()
         init = os.fork()
         if init == 0:
-            _run_init(job, lifeline)
+            os.close(held)
+            _run_init(job, lifeline, own_lifeline)
         _watch(job, init, lifeline)
     except (KernelError, OSError) as error:
         report_failure(job.status, error)
@@ -59,11 +61,11 @@ def _write(path: str, text: str) -> None:
         raise KernelError(f"write {path}", messages.errno_of(error)) from error
 
 
-def _die_with_parent(lifeline: int) -> None:
-    # Changes of credentials clear the parent-death signal, so this comes after them. The look at the lifeline covers
-    # a parent that ended before: getppid cannot tell, it is 0 for a parent outside the PID namespace.
+def _die_with_parent(*lifelines: int) -> None:
+    # Changes of credentials clear the parent-death signal, so this comes after them. The look at the lifelines covers
+    # a parent that ended before: getppid cannot tell init, for it is 0 whoever the parent outside is.
     syscalls.set_parent_death_signal(signal.SIGKILL)
-    if select.select([lifeline], [], [], 0)[0]:
+    if select.select(lifelines, [], [], 0)[0]:
         os._exit(STATUS_OF_EXCEPTION)
 
 
@@ -82,18 +84,18 @@ def _watch(job: Job, init: int, lifeline: int) -> NoReturn:
     os._exit(0)
 
 
-def _run_init(job: Job, lifeline: int) -> NoReturn:
+def _run_init(job: Job, *lifelines: int) -> NoReturn:
     """PID 1. After the agent's fork it only reaps: signals without a handler do not reach it, but for SIGKILL.
 
     Its end, one way or the other, makes the kernel end everything in the PID namespace.
     """
     try:
-        _die_with_parent(lifeline)
+        _die_with_parent(*lifelines)
         agent = os.fork()
         if agent == 0:
             os.setsid()
             syscalls.set_parent_death_signal(signal.SIGKILL)
-            os.close(lifeline)
+            messages.close_all(lifelines)
             run_agent(job)
         job.drop()
         _reap_until(agent, job.status)

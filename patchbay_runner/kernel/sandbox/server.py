@@ -97,9 +97,11 @@ class _Server:
         if request is None:
             self.channel.close()
             return None
-        if request.entry not in self.entries or len(fds) < _OWN_FDS:
+        if request.entry not in self.entries or len(fds) != _OWN_FDS + request.descriptors:
+            # The kernel drops descriptors that do not fit below our limit of open files.
             messages.close_all(fds)
-            messages.send(self.channel, messages.Refused(f"unknown entry {request.entry!r}, or descriptors missing"))
+            reason = f"unknown entry {request.entry!r}, or only {len(fds)} descriptors arrived"
+            messages.send(self.channel, messages.Refused(reason))
             return None
         return self._fork(request, fds)
 
@@ -116,7 +118,7 @@ class _Server:
         try:
             pid = os.fork()
         except OSError as error:
-            messages.send(self.channel, messages.Refused(f"fork: {error.strerror}"))
+            messages.send(self.channel, messages.SetupFailed("fork", messages.errno_of(error)))
             pid = -1
         if pid == 0:
             self._become_outer(job)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from patchbay_runner.errors import HostError, SandboxDied
-from patchbay_runner.kernel.sandbox import messages
+from patchbay_runner.kernel.sandbox import diagnosis, messages
 from patchbay_runner.kernel.sandbox.agent import Entry
 from patchbay_runner.kernel.sandbox.handle import Sandbox
 from patchbay_runner.kernel.sandbox.server import serve_forever
@@ -64,7 +64,8 @@ class Zygote:
     ) -> Sandbox:
         """Starts a sandbox that runs `entry` with copies of `payload` and `fds`; returns before it is set up.
 
-        Raises KeyError for an unknown entry, ValueError for too many descriptors, SandboxDied when the zygote is gone.
+        Raises KeyError for an unknown entry, ValueError for too many descriptors, HostError when no process can be
+        made, SandboxDied when the zygote is gone.
         """
         if entry not in self._names:
             raise KeyError(entry)
@@ -76,7 +77,7 @@ class Zygote:
             try:
                 file.write(payload)
                 passed = (file.fileno(), control_inside.fileno(), status_inside.fileno(), *fds)
-                pid, pidfd = self._ask(messages.Request(entry, options), passed)
+                pid, pidfd = self._ask(messages.Request(entry, options, len(fds)), passed)
             except BaseException:
                 control.close()
                 status.close()
@@ -110,4 +111,6 @@ class Zygote:
                 return pid, pidfd
             case messages.Refused(reason=reason):
                 raise SandboxDied(f"the zygote refused: {reason}")
+            case messages.SetupFailed():
+                raise diagnosis.host_error(reply)
         raise SandboxDied("the zygote has ended")
