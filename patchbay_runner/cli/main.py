@@ -16,7 +16,7 @@ import click
 
 from patchbay_runner import __version__
 from patchbay_runner.cli.session import Session
-from patchbay_runner.errors import PatchbayError
+from patchbay_runner.errors import HostError, InputError, NotBuilt, PatchbayError
 
 EXIT_USAGE = 2
 EXIT_DEFECT = 3
@@ -61,7 +61,7 @@ def main() -> NoReturn:
     """The entry point of the `patchbay` script."""
     code = run_command(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        with suppress(BrokenPipeError):  # the reader has seen enough
+        with suppress(OSError):  # the reader has gone: a pipe that is closed, a terminal that is no more
             stream.flush()
     # Everything is closed and written. Taking the interpreter apart as well would take 30 ms of every run.
     os._exit(code)
@@ -79,7 +79,7 @@ def run_command(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except PatchbayError as error:
-        click.echo(str(error), err=True)
+        _show_error(error)
         return error.exit_code
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
@@ -87,6 +87,16 @@ def run_command(arguments: Sequence[str]) -> int:
         _show_defect(error, session)
         return EXIT_DEFECT
     return code if isinstance(code, int) else 0
+
+
+def _show_error(error: PatchbayError) -> None:
+    """Problems of files stand one a line, as compilers write them; editors find their way by that."""
+    if isinstance(error, InputError | NotBuilt):
+        click.echo(f"{error}\nnothing was run", err=True)
+    elif isinstance(error, HostError) and error.remedy:
+        click.echo(f"error: {error.problem}\n  try: {error.remedy}", err=True)
+    else:
+        click.echo(f"error: {error}", err=True)
 
 
 def _show_defect(error: Exception, session: Session) -> None:

@@ -41,10 +41,10 @@ class View(Protocol):
         """Nothing more comes; leaves the terminal as it should be."""
 
 
-def open_view(console: Console, sims: Sequence[SimRecord], *, is_verbose: bool) -> View:
+def open_view(console: Console, sims: Sequence[SimRecord], *, is_verbose: bool, can_redraw: bool) -> View:
     """The view that fits the console."""
     lines = Lines(console, sims, is_verbose=is_verbose)
-    return LiveView(lines) if console.is_terminal and not console.is_dumb_terminal else PlainView(lines)
+    return LiveView(lines) if can_redraw else PlainView(lines)
 
 
 class Lines:
