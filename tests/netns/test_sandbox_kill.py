@@ -137,12 +137,15 @@ def test_init_that_comes_too_late_for_the_death_signal_ends_itself(monkeypatch: 
     monkeypatch.setattr(syscalls, "set_parent_death_signal", slow)
     marker = uuid.uuid4().hex
     reader, writer = os.pipe()
-    with Zygote.start({"entry": lambda context: os.write(context.fds[0], marker.encode())}) as zygote:
-        with zygote.sandbox("entry", fds=[writer]) as sandbox:
-            os.close(writer)
-            children = Path(f"/proc/{sandbox.pid}/task/{sandbox.pid}/children")
-            wait_until(lambda: children.read_text() != "")
-            os.kill(sandbox.pid, signal.SIGKILL)
+
+    def entry(context: SandboxContext) -> int:
+        return os.write(context.fds[0], marker.encode())
+
+    with Zygote.start({"entry": entry}) as zygote, zygote.sandbox("entry", fds=[writer]) as sandbox:
+        os.close(writer)
+        children = Path(f"/proc/{sandbox.pid}/task/{sandbox.pid}/children")
+        wait_until(lambda: children.read_text() != "")
+        os.kill(sandbox.pid, signal.SIGKILL)
         with os.fdopen(reader) as file:
             assert file.read() == ""  # init and agent are gone, and the entry was never called
 

@@ -71,6 +71,17 @@ def _exists(path: str) -> bool:
     return True
 
 
+def test_links_that_climb_out_of_etc_arrive() -> None:
+    """Such as fonts/conf.d/x.conf -> ../../../usr/share/..., which are followed from where the host's /etc is bound."""
+    tops = [path.name for path in Path("/").iterdir() if path.exists()]
+
+    def astray(_: SandboxContext) -> list[str]:
+        host = mounts.HOST_DIRECTORY / "etc" / "ssl" / ".." / ".."
+        return [name for name in tops if name not in ("etc", "run") and not (host / name).samefile(f"/{name}")]
+
+    assert inside(astray) == []
+
+
 def test_hosts_do_not_hang_on_the_hosts_file() -> None:
     host_file = Path("/etc/hosts").read_bytes()
 

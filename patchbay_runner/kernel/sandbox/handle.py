@@ -53,9 +53,11 @@ class Sandbox:
         if self._exit is None:
             deadline = None if timeout is None else time.monotonic() + timeout
             _wait_readable(self._pidfd, deadline)
-            self._read_reports()
+            # A killed outer process leaves init and the agent to the kernel, which is quick but not instant. Both hold
+            # the other end of the status socket, and init's end is the end of everything inside.
+            while self._read_reports():
+                _wait_readable(self._status.fileno(), deadline)
             if self._init_pidfd is not None:
-                # A killed outer process leaves init to the kernel, which is quick but not instant.
                 _wait_readable(self._init_pidfd, deadline)
             self._exit = self._judge()
         return self._exit
