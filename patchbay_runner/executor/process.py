@@ -83,6 +83,8 @@ class Process:
         self._observer = observer
         self._started_s = time.monotonic()
         self._is_draining = False
+        # Streams that were closed while the program lived on.
+        self._closed: set[Stream] = set()
         self._group_is_gone = False
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(pid)
@@ -106,13 +108,12 @@ class Process:
         spec = next((spec for spec in self.step.captures if spec.name == capture), None)
         if spec is None:
             return CaptureMissing(f"{self.step.id} has no capture {capture!r}")
-        output_is_open = self.channels[spec.pipe].output.is_open
         if not self.finished.is_set():
             is_streamed = self.step.parser != "json" or spec.regex is not None
-            if output_is_open or self.exit_code is not None or not is_streamed:
+            if spec.pipe not in self._closed or not is_streamed:
                 return None
             return CaptureMissing(f"{self.step.id} closed its {spec.pipe} without {capture}", self.last_lines())
-        if self.exit_code == 0 and output_is_open:
+        if self.exit_code == 0 and self.channels[spec.pipe].output.is_open:
             # A daemon: the program that was started is gone, and a child of it goes on writing.
             return None
         reason = f"; {self.document_error}" if self.document_error else ""
@@ -167,8 +168,16 @@ class Process:
         if self.exit_code is not None and not self.finished.is_set():
             if not self._has_open_output():
                 self._finish()
-            return
-        self._observer.output_ended(self)
+        elif self.finished.is_set():
+            self._observer.output_ended(self)
+        else:
+            # A program that dies closes its pipes a moment before its exit can be seen.
+            self._loop.call_later(_LINGER_S, self._closed_alive)
+
+    def _closed_alive(self) -> None:
+        if self.exit_code is None:
+            self._closed = {stream for stream, channel in self.channels.items() if not channel.output.is_open}
+            self._observer.output_ended(self)
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)

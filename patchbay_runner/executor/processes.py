@@ -81,8 +81,7 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
             stderr=channels["stderr"].output.child_end,
         )
     except BaseException:
-        for channel in channels.values():
-            channel.output.abandon()
+        _abandon(channels)
         raise
     process = Process(step, position=session.position, device=device, pid=pid, channels=channels, observer=session)
     session.add(process)
@@ -91,14 +90,19 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
 
 
 def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Stream, Channel]:
-    return {stream: _open_channel(session, step, device, stream) for stream in _STREAMS}
+    channels: dict[Stream, Channel] = {}
+    try:
+        for stream in _STREAMS:
+            channels[stream] = _open_channel(session, step, device, stream)
+    except (OSError, ValueError) as error:
+        _abandon(channels)
+        problem = f"cannot open its log: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise StepError(f"{step.id}: {problem}") from error
+    return channels
 
 
 def _open_channel(session: Session, step: ProcessStep, device: str, stream: Stream) -> Channel:
-    try:
-        parser = stream_parser(step.parser, step.captures, stream)
-    except ValueError as error:
-        raise StepError(str(error)) from error
+    parser = stream_parser(step.parser, step.captures, stream)
     log = session.recorder.open_log(device, step.id, stream)
     path = session.recorder.log_path(device, step.id, stream)
     start = os.fstat(log).st_size
@@ -106,3 +110,8 @@ def _open_channel(session: Session, step: ProcessStep, device: str, stream: Stre
     output: Output
     output = DirectOutput(log, path, start, node_log) if parser is None else PumpedOutput(log, node_log, parser)
     return Channel(output, path, start)
+
+
+def _abandon(channels: dict[Stream, Channel]) -> None:
+    for channel in channels.values():
+        channel.output.abandon()
