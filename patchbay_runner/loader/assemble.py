@@ -97,7 +97,7 @@ class _Assembler:
             topology_name=located.name,
             binaries=programs.binaries,
             prepare=programs.prepare,
-            steps=tuple([part.step for part in parts]),
+            steps=tuple([part.step for part in parts if part.step is not None]),
             unbuilt=programs.unbuilt + located.network.unbuilt + later,
         )
 
@@ -110,7 +110,7 @@ class _Assembler:
         ids = _give_ids(drafts, network)
         counted = _counted(drafts, ids, network)
         for draft, step_id in zip(drafts, ids, strict=True):
-            if draft.step is None or draft.is_skipped:
+            if draft.is_skipped:
                 continue
             key = (id(draft), step_id, id(network), counted)
             placed = self._placed.get(key)
@@ -154,20 +154,25 @@ class _DraftsOf:
 
     def __call__(self, values: Mapping[str, str]) -> _Drafts:
         report = Report()
-        quiet = Report()
-        drafts = []
-        for node in flatten(self._node, self._source.definitions, values, quiet):
-            if is_skipped(node):
-                draft = compile_step(node, Report())
-                drafts.append(msgspec.structs.replace(draft, is_skipped=True))
-            else:
-                drafts.append(compile_step(node, report))
-        if not drafts:
-            drafts = [Draft(node=self._node, is_open=True)]
-        if not all(draft.is_skipped for draft in drafts):
-            quiet.extend(report)
-            report = quiet
-        return _Drafts(tuple(drafts), report)
+        nodes = flatten(self._node, self._source.definitions, values, report)
+        if nodes and all(map(is_skipped, nodes)):
+            report = Report()  # what is skipped may mention what this variant does not have
+        drafts = [self._draft(node, report) for node in nodes]
+        return _Drafts(tuple(drafts) or (Draft(node=self._node),), report)
+
+    def _draft(self, node: Node, report: Report) -> Draft:
+        if is_skipped(node):
+            return msgspec.structs.replace(compile_step(node, Report()), is_skipped=True)
+        if not report.errors:
+            return compile_step(node, report)
+        # A placeholder that is not defined is told once, not also as the wrong value that it leaves.
+        told = {(error.file, error.line, error.key) for error in report.errors}
+        found = Report()
+        draft = compile_step(node, found)
+        found.errors = [error for error in found.errors if (error.file, error.line, error.key) not in told]
+        report.extend(found)
+        uses = tuple([use for use in draft.uses if (use.node.file, use.node.line, use.node.key) not in told])
+        return msgspec.structs.replace(draft, step=None, uses=uses)
 
 
 def _mentions(nodes: Iterable[Node]) -> frozenset[str]:

@@ -40,11 +40,14 @@ NONE_COUNTED = Counted()
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One final step: the captures that it records, waits for and reads, the spawn that it starts or awaits."""
+    """One final step: the captures that it records, waits for and reads, the spawn that it starts or awaits.
 
-    step: Step
+    `step` is None for a step that is wrong; what it refers to is checked all the same.
+    """
+
     node: Node
     action: str
+    step: Step | None = None
     id: str = ""
     records: tuple[str, ...] = ()
     waits: tuple[Use, ...] = ()
@@ -75,9 +78,7 @@ class _Placing:
     def __init__(
         self, draft: Draft, step_id: str, network: Network, binaries: Collection[str], counted: Counted
     ) -> None:
-        assert draft.step is not None
         self.draft = draft
-        self.step: Step = draft.step
         self.id = step_id
         self.network = network
         self.binaries = binaries
@@ -88,6 +89,12 @@ class _Placing:
     def parts(self) -> Iterator[Part]:
         self.check_device()
         self.check_names()
+        if self.draft.step is None:
+            waits = [use for use in self.draft.uses if use.kind in ("capture", "check")]
+            known = tuple([use for use in waits if use.name.rpartition(".")[0] not in self.ids])
+            yield Part(node=self.draft.node, action=self.draft.action, waits=known)
+            return
+        self.step: Step = self.draft.step
         count = instances_of(self.draft, self.network)
         if count:
             yield from (self.instance(index) for index in range(count))
@@ -102,7 +109,10 @@ class _Placing:
             return
         node = self.draft.place("device")
         if not network.has_node(device) and device not in network.counts:
-            self.report.error(node, *unknown("device", device, network.names()))
+            message, expected = unknown("device", device, network.names())
+            if not network.topology.routers:
+                expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
+            self.report.error(node, message, expected)
         elif self.draft.action in _ON_LINKS:
             self.check_interface(node)
 
@@ -166,7 +176,8 @@ class _Placing:
         for use in self.draft.uses:
             if use.kind in ("binary", "variable"):
                 continue
-            self.check_range(use.name, use.node, index)
+            if not self.is_in_range(use.name, use.node, index):
+                continue
             renamed = Use(use.kind, self.own(rename(use.name), step_id), use.node)
             (reads if use.kind == "result" else waits).append(renamed)
         step = self.finished(self.step, step_id, f"{self.draft.device}-{index}", rename)
@@ -212,8 +223,8 @@ class _Placing:
         for key, node in zip(self.step.requires, nodes, strict=True):
             step, _, capture = key.rpartition(".")
             if index is not None:
-                self.check_range(key, node, index)
-                waits.append(Use("requires", rename(key), node))
+                if self.is_in_range(key, node, index):
+                    waits.append(Use("requires", rename(key), node))
             elif step in self.ids:
                 waits += [Use("requires", f"{step}-{i}.{capture}", node) for i in range(self.ids[step])]
             else:
@@ -263,13 +274,16 @@ class _Placing:
         """`.capture` is the step's own."""
         return f"{step_id}{key}" if key.startswith(".") else key
 
-    def check_range(self, key: str, node: Node, index: int) -> None:
+    def is_in_range(self, key: str, node: Node, index: int) -> bool:
+        """Whether a counted step has an instance of this number; reported when it has not."""
         step = key.rpartition(".")[0]
         count = self.ids.get(step)
-        if count is not None and index >= count:
+        is_there = count is None or index < count
+        if not is_there:
             mine = f"{self.draft.device}-{index}"
             message = f"{quote(key)} has no instance {index} for {quote(mine)}: {quote(step)} has {count}"
             self.report.error(node, message, "devices of the same count, or an instance by its name")
+        return is_there
 
     def report_ambiguous(self, use: Use, step: str, capture: str) -> None:
         keys = [f"{step}-{index}.{capture}" for index in range(self.ids[step])]

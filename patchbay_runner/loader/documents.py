@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -21,7 +22,7 @@ _TOML_ERROR = re.compile(
 )
 _FRIENDLY = {
     "Cannot overwrite a value": "this key has a value already",
-    "Invalid value": "this is no TOML value; text needs quotes",
+    "Invalid value": "there is no TOML value here; text needs quotes",
     "Invalid statement": 'this is neither a "key = value" line nor a [table] header',
     "Unclosed array": "an array is not closed with ]",
     "Unclosed inline table": "an inline table is not closed with } on its line",
@@ -55,11 +56,10 @@ class Reader:
         self._documents: dict[Path, Document | None] = {}
 
     def display(self, path: Path) -> str:
-        """The name of a file in messages: relative to the working directory when it is below it."""
-        try:
-            return str(path.resolve().relative_to(self.cwd.resolve()))
-        except ValueError:
-            return str(path)
+        """The name of a file in messages: relative when it is in or beside the working directory."""
+        found, cwd = path.resolve(), self.cwd.resolve()
+        near = found.is_relative_to(cwd.parent) and cwd.parent != Path(cwd.root)
+        return os.path.relpath(found, cwd) if near else str(path)
 
     def read(self, path: Path) -> Document | None:
         """The document, or None when it cannot be read (which is reported)."""
@@ -125,13 +125,17 @@ def _toml_error(error: tomllib.TOMLDecodeError, file: str, text: str) -> Diagnos
     found = _TOML_ERROR.fullmatch(str(error))
     if found is None:
         return Diagnostic(file, 0, "", f"not valid TOML: {error}")
-    line = int(found["line"]) if found["line"] else text.rstrip("\n").count("\n") + 1
-    place = f" (column {found['column']})" if found["column"] else " (the file ends here)"
-    return Diagnostic(file, line, "", f"not valid TOML: {_friendly(found['what'])}{place}")
+    if found["line"] is None:
+        line = text.rstrip("\n").count("\n") + 1
+        return Diagnostic(file, line, "", "not valid TOML: the file ends in the middle of a value or a header")
+    message = f"not valid TOML: {_friendly(found['what'])} (column {found['column']})"
+    return Diagnostic(file, int(found["line"]), "", message)
 
 
 def _friendly(what: str) -> str:
     twice = _TWICE.fullmatch(what)
     if twice is not None:
         return f"the table [{'.'.join(re.findall(chr(39) + '(.*?)' + chr(39), twice['parts']))}] is declared already"
+    if what == "Illegal character '\\n'":
+        return "a string or a key is not closed on its line"
     return _FRIENDLY.get(what, what[:1].lower() + what[1:])

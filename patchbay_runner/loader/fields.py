@@ -34,7 +34,7 @@ def filled_text(node: Node, report: Report) -> str | None:
     """A string with at least one character that is not blank."""
     value = text(node, report)
     if value is not None and not value.strip():
-        report.error(node, "the string is empty")
+        report.error(node, "the string is empty", "at least one character that is no blank")
         return None
     return value
 
@@ -93,7 +93,7 @@ def boolean(node: Node, report: Report) -> bool | None:
 
 def number(low: float = 0.0, high: float = 1e12) -> Converter[float]:
     """A number, or one written as a string, from `low` to `high`."""
-    expected = f"a number from {low:g} to {high:g}" if high < 1e12 else f"a number, {low:g} or more"
+    expected = f"a number from {low:,.0f} to {high:,.0f}" if high < 1e12 else f"a number, {low:g} or more"
 
     def convert(node: Node, report: Report) -> float | None:
         value = node.value

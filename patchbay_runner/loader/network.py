@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from patchbay_runner.loader.diagnostics import Report, did_you_mean, unknown
+from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
@@ -213,8 +214,13 @@ def explain_variable(name: str, network: Network) -> tuple[str, str]:
                     instances_of = [f"${ip_variables(f'{base}-{index}', interface)[version]}" for index in range(count)]
                     shown = ", ".join([*instances_of[:3], *(["..."] if count > 3 else [])])
                     return f"${name} is ambiguous: the device {quote(base)} is counted", f"one of {shown}"
-    hint = did_you_mean(name.upper(), network.variables)
-    expected = (
-        "" if hint else "$NETSIM_IP_ or $NETSIM_IP6_ and the name of a device, with _ for what is no letter or digit"
-    )
-    return f"unknown variable ${name}{hint}", expected
+    return f"unknown variable ${name}", _known_variables(name.upper(), network)
+
+
+def _known_variables(name: str, network: Network) -> str:
+    """The variables of the same family, those with a similar name of a device first."""
+    prefix = "NETSIM_IP6_" if name.startswith("NETSIM_IP6_") else "NETSIM_IP_"
+    names = [known.removeprefix(prefix) for known in network.variables if known.startswith(prefix)]
+    near = difflib.get_close_matches(name.removeprefix(prefix), names, n=3)
+    shown = [f"${prefix}{known}" for known in near or names[:6]]
+    return f"one of {', '.join(shown)}" if shown else "the address of a device; there is none"

@@ -57,7 +57,7 @@ class _Explainer:
         """A result of a step that is skipped in this variant is left out; one that no step has is wrong."""
         step, _, capture = use.name.rpartition(".")
         skipped = [draft for draft in self._absent if draft.is_skipped and self._may_be(draft, step)]
-        if not any(capture in draft.captures or draft.is_open for draft in skipped):
+        if not any(capture in draft.captures or draft.step is None for draft in skipped):
             self._unknown(use)
 
     def not_started(self, part: Part, position: int) -> None:
@@ -83,16 +83,16 @@ class _Explainer:
             self._report_leftover(use, step)
             return
         of_step = [part for part in self._parts if part.id == step]
+        if self._is_excused(step):
+            return
         if of_step:
             names = [key.rpartition(".")[2] for part in of_step for key in part.records]
             hint = did_you_mean(capture, names)
             message = f"the step {quote(step)} records no {quote(capture)}{hint}"
             self._report.error(use.node, message, "" if hint else one_of(names))
-        elif self._is_excused(step):
-            return
         elif self._skipped(step):
             self._report.error(
-                use.node, f'{quote(use.name)} is of a step that is skipped by its "when"', "no such wait"
+                use.node, f'{quote(use.name)} is of a step that is skipped by its "when"', 'the same "when" here'
             )
         else:
             ids = [part.id for part in self._parts if part.id]
@@ -109,10 +109,8 @@ class _Explainer:
 
     def _is_excused(self, step: str) -> bool:
         """Whether a step that is reported as wrong may be the one meant."""
-        return any(
-            draft.is_open and not draft.is_skipped and (not (draft.id or draft.device) or self._may_be(draft, step))
-            for draft in self._absent
-        )
+        wrong = [draft for draft in self._absent if draft.step is None and not draft.is_skipped]
+        return any(draft.has_unknown_id or self._may_be(draft, step) for draft in wrong)
 
     @staticmethod
     def _may_be(draft: Draft, step: str) -> bool:

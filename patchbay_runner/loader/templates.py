@@ -44,7 +44,7 @@ def check_definitions(definitions: Mapping[str, Definition], report: Report) -> 
     """Checks templates and groups whether or not a step uses them."""
     for definition in definitions.values():
         if not definition.is_group:
-            check_keys(definition.node, report, extra=("name",))
+            check_keys(definition.node, report, extra=("name", "use", "vars"))
             for key in ("use", "vars"):
                 if key in table_of(definition.node):
                     report.error(definition.node.value[key], "a template cannot use another", "the keys themselves")
@@ -78,8 +78,7 @@ def _check_group(definition: Definition, definitions: Mapping[str, Definition], 
 def _check_nested(use: Node, definitions: Mapping[str, Definition], report: Report) -> None:
     definition = definitions.get(use.value)
     if definition is None:
-        templates = [name for name, other in definitions.items() if not other.is_group]
-        report.error(use, *unknown("step template", use.value, templates))
+        report.error(use, *unknown("template or group", use.value, definitions))
     elif definition.is_group:
         report.error(use, f"{quote(use.value)} is a group, and groups cannot nest", "a template")
 

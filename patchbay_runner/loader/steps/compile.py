@@ -10,6 +10,9 @@ from patchbay_runner.loader.node import Node, describe, quote, table_of
 from patchbay_runner.loader.steps.draft import Draft, Table
 from patchbay_runner.loader.steps.schema import ACTIONS, COMMON, FIELDS, KEY_ALIASES, STRUCTURE, Action, action_name
 
+# Keys whose strings may refer to captures, binaries and addresses.
+_INTERPOLATED = ("device", "cmd", "args", "env", "content", "san")
+
 
 def canonical(node: Node, report: Report) -> Node:
     """The table with every key under its newer name."""
@@ -43,7 +46,7 @@ def compile_step(node: Node, report: Report) -> Draft:
     table = Table(node, action.name, values)
     built = action.build(table, report)
     if len(report.errors) > before or built is None:
-        return _broken(node, action, values, report)
+        return _broken(table, action)
     _warn_idle(table, action, report)
     return Draft(
         node=node,
@@ -87,7 +90,7 @@ def _values(node: Node, action: Action, report: Report) -> dict[str, Any]:
     for key, child in node.value.items():
         convert = FIELDS.get(key)
         if convert is None:
-            unknown_key(child, key, _known(), report)
+            unknown_key(child, key, (*COMMON, *STRUCTURE, *action.keys), report)
         elif key not in COMMON and key not in action.keys:
             expected = one_of(action.keys)
             report.error(child, f"{quote(key)} says nothing to {_article(action.name)} step", expected)
@@ -109,23 +112,22 @@ def _unreadable(node: Node, report: Report) -> Draft:
             unknown_key(child, key, _known(), report)
         elif key != "action":
             FIELDS[key](child, report)
-    return Draft(node=node, id=_readable_id(node), is_open=True)
+    return Draft(node=node, id=_readable_id(node))
 
 
-def _broken(node: Node, action: Action, values: dict[str, Any], report: Report) -> Draft:
-    _ = report
+def _broken(table: Table, action: Action) -> Draft:
     return Draft(
-        node=node,
+        node=table.node,
         action=action.name,
-        id=values.get("id", _readable_id(node)),
-        device=values.get("device", ""),
-        is_open=True,
+        id=table.get("id", _readable_id(table.node)),
+        device=table.get("device", ""),
+        uses=tuple(table.uses_in(*(key for key in _INTERPOLATED if key in table.values))),
     )
 
 
 def _readable_id(node: Node) -> str:
     child = table_of(node).get("id")
-    return child.value if child is not None and isinstance(child.value, str) else ""
+    return child.value if child is not None and isinstance(child.value, str) and "$" not in child.value else ""
 
 
 def _warn_idle(table: Table, action: Action, report: Report) -> None:

@@ -25,9 +25,9 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """`step` is None when the step is wrong; then `id`, `device` and `captures` are what could be read.
+    """`step` is None when the step is wrong; then it may record anything, and the rest is what could be read of it.
 
-    `id` is "" where none is written. `is_open` means that the step may be anything: its table could not be read.
+    `id` is "" where none is written.
     """
 
     node: Node
@@ -39,7 +39,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     uses: tuple[Use, ...] = ()
     unbuilt: tuple[str, ...] = ()
     is_skipped: bool = False
-    is_open: bool = False
+
+    @property
+    def has_unknown_id(self) -> bool:
+        """Whether the step may have any id: it is wrong, and what it writes as its id or its device cannot be read."""
+        return not self.id and ("id" in self.node.value or not self.device)
 
     def place(self, key: str) -> Node:
         """The node of a key, or the step's own where the key is absent."""
