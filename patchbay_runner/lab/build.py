@@ -7,19 +7,16 @@ ports made before it, and the cost of a node would grow with their number.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import netlink, nftables, syscalls
 from patchbay_runner.kernel.namespaces import own_namespace
 from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
+from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.addressing import IX
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
-
-_SYSCTLS = "/proc/sys/net/"
 
 
 class NetworkBuilder:
@@ -27,6 +24,8 @@ class NetworkBuilder:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._blueprint = blueprint
+        self._sysctls = Sysctls()
+        self._inherited = _inherited_sysctls(self._sysctls)
         self._sockets: dict[str, NetlinkSocket] = {}
         self.namespaces: dict[str, int] = {}
 
@@ -48,18 +47,19 @@ class NetworkBuilder:
                     syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
                     self._open_lan(node)
         finally:
+            self._sysctls.close()
             for sock in self._sockets.values():
                 sock.close()
             syscalls.setns(home, syscalls.CLONE_NEWNET)
 
     def _raise_node(self, node: NodeBlueprint) -> None:
         """Everything that a node can have before the members of its LAN are there."""
-        write_sysctls(node.name, _first_sysctls(node))
+        self._sysctls.write(node.name, (*self._inherited, *self._first_sysctls(node)))
         sock = NetlinkSocket(node.name)
         try:
             sock.batch(list(self._first_requests(node)))
             if node.bridges:
-                write_sysctls(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
+                self._sysctls.write(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
         except KernelError:
             sock.close()
             raise
@@ -67,6 +67,20 @@ class NetworkBuilder:
             self._sockets[node.name] = sock
         else:
             sock.close()
+
+    def _first_sysctls(self, node: NodeBlueprint) -> Iterator[tuple[str, str]]:
+        """What has to be set before the namespace's interfaces appear.
+
+        One write for a device of both families and none for one of IPv4: there are many of them.
+        """
+        if node.v6:
+            # Addresses and routes are the plan's: no router solicitations, and nothing learned from advertisements.
+            yield "ipv6/conf/default/accept_ra", "0"
+        elif node.bridges:
+            yield "ipv6/conf/default/disable_ipv6", "1"
+        if node.bridges and self._sysctls.read("bridge/bridge-nf-call-iptables"):
+            # Bridged frames are no business of the router's NAT.
+            yield from ((f"bridge/bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
 
     def _first_requests(self, node: NodeBlueprint) -> Iterator[bytes]:
         yield netlink.set_up(LOOPBACK_IFINDEX)
@@ -86,44 +100,17 @@ class NetworkBuilder:
         if node.ruleset:
             nftables.load(self.namespaces[node.name], node.ruleset, node.name)
         # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
-        write_sysctls(node.name, node.sysctls)
-
-
-def write_sysctls(node: str, settings: Iterable[tuple[str, str]]) -> None:
-    """Writes settings below /proc/sys/net in the current network namespace. Raises KernelError.
-
-    Unbuffered, because a buffered write reports a refusal when the file is closed, or not at all.
-    """
-    for path, value in settings:
-        try:
-            fd = os.open(_SYSCTLS + path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, value.encode())
-            finally:
-                os.close(fd)
-        except OSError as error:
-            raise KernelError(f"set net/{path} to {value}", error.errno or 0, node) from error
+        self._sysctls.write(node.name, node.sysctls)
 
 
 def _members(node: NodeBlueprint) -> Iterator[InterfaceBlueprint]:
     return (interface for interface in node.interfaces if interface.cable is not None)
 
 
-def _first_sysctls(node: NodeBlueprint) -> Iterator[tuple[str, str]]:
-    """What has to be set before the namespace's interfaces appear."""
-    if not node.v6:
-        yield "ipv6/conf/default/disable_ipv6", "1"
-    else:
-        # Addresses and routes are the plan's: no router solicitations, and nothing learned from advertisements.
-        yield "ipv6/conf/default/accept_ra", "0"
-    for which in ("all", "default"):
-        if _inherits_reverse_path_filter():
-            yield f"ipv4/conf/{which}/rp_filter", "0"
-    if node.bridges and Path(_SYSCTLS, "bridge").is_dir():
-        # Bridged frames are no business of the router's NAT.
-        yield from ((f"bridge/bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
+def _inherited_sysctls(sysctls: Sysctls) -> tuple[tuple[str, str], ...]:
+    """What every new namespace has to undo of the host's settings.
 
-
-def _inherits_reverse_path_filter() -> bool:
-    """Whether new namespaces start with the host's reverse path filter on, which would drop asymmetric paths."""
-    return any(Path(_SYSCTLS, f"ipv4/conf/{which}/rp_filter").read_text() != "0\n" for which in ("all", "default"))
+    The reverse path filter would drop what comes in by another interface than the answer goes out, as it may.
+    """
+    settings = (f"ipv4/conf/{which}/rp_filter" for which in ("all", "default"))
+    return tuple((path, "0") for path in settings if sysctls.read(path) != "0")

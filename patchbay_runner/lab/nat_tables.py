@@ -148,7 +148,7 @@ def _tcp_rules(side: _Side, config: NatConfig, tables: NatTables) -> Iterator[st
         return
     transitory_s = min(TRANSITORY_S, established_s)
     shorten = _keep(side, "update", transitory_s, config, tables)
-    yield f"meta l4proto tcp tcp flags & (fin | rst) != 0 {shorten} return"
+    yield f"meta l4proto tcp ct status assured tcp flags & (fin | rst) != 0 {shorten} return"
     lengthen = _keep(side, "update", established_s, config, tables)
     # The expiration of a flow that has seen one packet is not a time yet.
     yield f"meta l4proto tcp ct status assured ct expiration > {_CLOSING_S}s {lengthen} return"

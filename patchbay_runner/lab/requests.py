@@ -73,7 +73,6 @@ def settled_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
 
 def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
     """Everything of a member's interface but its cable. Safe to repeat."""
-    if interface.port.v6 is not None:
-        yield netlink.no_generated_addresses(interface.index)
+    yield netlink.no_generated_addresses(interface.index)
     yield netlink.set_up(interface.index)
     yield from settled_requests(interface)
