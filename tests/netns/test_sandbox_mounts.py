@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
 from support.sandbox_inside import inside, new_node, own_view, run
 
 from patchbay_runner.kernel import mounts, namespaces
@@ -94,29 +95,37 @@ def test_hosts_do_not_hang_on_the_hosts_file() -> None:
     assert inside(look) == "/run/patchbay/device/hosts\n"
 
 
-def test_run_hides_what_leads_outside_and_keeps_the_rest() -> None:
-    def look(_: SandboxContext) -> tuple[list[str], list[str]]:
-        hidden = [path for name in mounts.HIDDEN_BELOW_RUN for path in _entries(Path("/run", name))]
-        return hidden, [str(path) for path in _entries(Path("/run")) if path.exists()]
-
-    hidden, visible = inside(look)
-    assert hidden == []
-    assert {str(path) for path in _entries(Path("/run")) if path.exists()} <= set(visible)
+def test_run_is_the_hosts_but_for_what_is_hidden() -> None:
+    visible = inside(lambda _: [path.name for path in _entries(Path("/run"))])
+    assert {path.name for path in _entries(Path("/run"))} <= set(visible)
 
 
-def test_run_hides_a_directory_and_keeps_its_siblings() -> None:
-    (parent, chosen), siblings = next(
-        ((path.name, below[0].name), below[1:])
-        for path in _entries(Path("/run"))
-        if not path.is_symlink() and len(below := [entry for entry in _entries(path) if entry.is_dir()]) > 1
-    )
+_PATHS = ("nscd/socket", "netns/n", "systemd/resolve/stub", "systemd/private", "app/a/x", "app/b/y", "plain")
 
-    def look(_: SandboxContext) -> tuple[list[Path], list[Path]]:
-        return _entries(Path("/run", parent)), _entries(Path("/run", parent, chosen))
 
-    names, content = inside(look, SandboxOptions(hidden_below_run=(f"{parent}/{chosen}",)))
-    assert content == []
-    assert {Path("/run", parent, chosen), *siblings} <= set(names)
+@pytest.mark.parametrize(
+    ("hidden", "gone"),
+    [
+        (mounts.HIDDEN_BELOW_RUN, {"nscd/socket", "netns/n", "systemd/resolve/stub"}),
+        (("app/a", "systemd"), {"app/a/x", "systemd/resolve/stub", "systemd/private"}),
+        (("nowhere/at/all",), set()),
+        ((), set()),
+    ],
+)
+def test_hidden_directories_are_empty_and_their_siblings_stay(hidden: tuple[str, ...], gone: set[str]) -> None:
+    """In a sandbox within a sandbox, whose /run is the outer one's and so ours to fill."""
+
+    def outer(_: SandboxContext) -> set[str]:
+        for name in _PATHS:
+            Path("/run", name).parent.mkdir(parents=True, exist_ok=True)
+            Path("/run", name).write_text(name)
+        return inside(look, SandboxOptions(hidden_below_run=hidden))
+
+    def look(_: SandboxContext) -> set[str]:
+        assert all(Path("/run", name).is_dir() for name in hidden if not name.startswith("nowhere"))
+        return {name for name in _PATHS if not Path("/run", name).exists()}
+
+    assert inside(outer) == gone
 
 
 def _entries(directory: Path) -> list[Path]:
