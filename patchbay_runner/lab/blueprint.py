@@ -296,7 +296,6 @@ def _segment_mac(mac: bytes, number: int) -> bytes:
 def _forwarding(*, v4: bool, v6: bool) -> Iterator[tuple[str, str]]:
     # Routes between members of one LAN are the lab's, so a redirect would only teach a host a second path.
     yield "ipv4/conf/all/send_redirects", "0"
-    yield "ipv4/conf/default/send_redirects", "0"
     if v4:
         yield "ipv4/ip_forward", "1"
     if v6:

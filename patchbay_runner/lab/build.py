@@ -81,6 +81,9 @@ class NetworkBuilder:
         if node.bridges and self._sysctls.read("bridge/bridge-nf-call-iptables"):
             # Bridged frames are no business of the router's NAT.
             yield from ((f"bridge/bridge-nf-call-{table}", "0") for table in ("iptables", "ip6tables", "arptables"))
+        if node.bridges:
+            # An interface keeps the default that it was made with, and either it or "all" suffices to send redirects.
+            yield "ipv4/conf/default/send_redirects", "0"
 
     def _first_requests(self, node: NodeBlueprint) -> Iterator[bytes]:
         yield netlink.set_up(LOOPBACK_IFINDEX)
