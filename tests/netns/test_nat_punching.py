@@ -42,9 +42,9 @@ def lets_in(receiver: str, sender: str) -> bool:
 
 
 def meet(left: Udp, right: Udp, left_known: Endpoint, right_known: Endpoint) -> bool:
-    """Whether each side gets an answer, when both write to the other's known endpoint and answer where a packet is from.
+    """Whether both sides are heard and hear, when each writes to the other's known endpoint.
 
-    A probe is answered, an answer is acknowledged: who gets either has been heard and hears.
+    A probe is answered and an answer acknowledged, to wherever the packet came from.
     """
     replies = {b"probe": b"answer", b"answer": b"acknowledgement"}
     heard = {left: False, right: False}

@@ -6,7 +6,7 @@ import select
 import socket
 import time
 from types import TracebackType
-from typing import Literal
+from typing import Literal, Self
 
 from tests.netns.support.nat_world import NatWorld
 
@@ -29,7 +29,7 @@ class Udp:
         self.socket.bind(self.address)
         self.socket.settimeout(ARRIVAL_S)
 
-    def __enter__(self) -> Udp:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -69,7 +69,7 @@ class Tcp:
         self.address: Endpoint = (world.address(device), world.port() if port is None else port)
         self._sockets: list[socket.socket] = []
 
-    def __enter__(self) -> Tcp:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

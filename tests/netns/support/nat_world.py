@@ -30,7 +30,7 @@ BEHAVIOURS = NAMED | CUSTOM
 SHORT_LIVED: dict[str, NatConfig] = {
     "brief": NatConfig(filtering=Filtering.ENDPOINT_INDEPENDENT, timeouts=NatTimeouts(2, 2, 2)),
     "brief-edm": NatConfig(Mapping.ENDPOINT_DEPENDENT, timeouts=NatTimeouts(2, 2, 2)),
-    "staged": NatConfig(filtering=Filtering.ENDPOINT_INDEPENDENT, timeouts=NatTimeouts(1, 4, 60)),
+    "staged": NatConfig(filtering=Filtering.ENDPOINT_INDEPENDENT, timeouts=NatTimeouts(1, 3, 60)),
 }
 
 OUTSIDE = ("alpha", "beta")
@@ -57,7 +57,7 @@ class NatWorld:
             Router(name="nested", upstream="cgnat", nat=Nat("home", NAMED["home"])),
             Router(name="plain", upstream="home"),
         ]
-        homes = {name: "internet" for name in OUTSIDE}
+        homes = dict.fromkeys(OUTSIDE, "internet")
         homes |= {f"{name}-{client}": name for name in (*configs, "nested") for client in "ab"}
         homes["deep"] = "plain"
         devices = [
