@@ -119,6 +119,23 @@ def test_fileno_becomes_readable_at_the_end_only() -> None:
         assert sandbox.wait(0) == sandbox.wait() == SandboxExit(status=3)
 
 
+def test_sandbox_that_ended_at_once_was_ready_all_the_same() -> None:
+    with Zygote.start({"entry": lambda _: 0}) as zygote, zygote.sandbox("entry") as sandbox:
+        assert select.select([sandbox], [], [], 10)[0]
+        sandbox.wait_ready(0)
+        assert sandbox.wait(0) == SandboxExit(status=0)
+
+
+def test_wait_ready_raises_what_kept_it_from_being_ready() -> None:
+    options = SandboxOptions(hostname="x" * 200)
+    with (
+        Zygote.start({"entry": lambda _: 0}) as zygote,
+        zygote.sandbox("entry", options=options) as sandbox,
+        pytest.raises(HostError, match="sethostname"),
+    ):
+        sandbox.wait_ready(10)
+
+
 def test_exception_of_the_entry_arrives_with_its_traceback() -> None:
     def entry(_: SandboxContext) -> int:
         raise LookupError("lost in the sandbox")

@@ -67,7 +67,7 @@ class Sandbox:
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ready:
             _wait_readable(self._status.fileno(), deadline)
-            if not self._read_reports():
+            if not self._read_reports() and not self._ready:
                 raise self.wait(timeout).error or SandboxDied("the sandbox ended before it was ready")
 
     def terminate(self) -> None:
