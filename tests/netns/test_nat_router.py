@@ -1,4 +1,4 @@
-"""What else a NAT router has to get right: its own traffic, ICMP, IPv6, double NAT, checksums, a change of its rules."""
+"""What else a NAT router has to get right: its own traffic, ICMP, IPv6, double NAT, checksums, new rules."""
 
 from __future__ import annotations
 
@@ -79,6 +79,15 @@ def test_packets_before_a_mapping_do_not_cost_it_its_port(world: NatWorld, mode:
         outer = seen_by(server, client)
         if independent(mode):
             assert outer == (world.wan(mode), client.address[1])
+
+
+@every_mode
+def test_nobody_outside_reaches_an_inner_address_by_routing(world: NatWorld, mode: str) -> None:
+    """Translation hides addresses; that they are unreachable takes a filter."""
+    with Udp(world, f"{mode}-a") as client, world.lab.socket("ix", "inet", "dgram") as intruder:
+        world.run("ix", "ip", "route", "replace", client.address[0], "via", world.wan(mode))
+        intruder.sendto(b"knock", client.address)
+        assert client.drain() == []
 
 
 @every_named_mode

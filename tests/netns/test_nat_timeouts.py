@@ -5,6 +5,7 @@ The scenarios wait for seconds, so they all run at once; each test takes the out
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -196,10 +197,8 @@ def idle_tcp(world: NatWorld) -> tuple[str, list[str], int]:
             for source, sink in ((far, near), (near, far)):
                 source.sendall(b"late")
                 sink.settimeout(0.3)
-                try:
+                with contextlib.suppress(TimeoutError):
                     late.append(sink.recv(10).decode())
-                except TimeoutError:
-                    pass
             sniffer.setblocking(False)
             return early, late, leaked(sniffer, inner)
 
