@@ -35,7 +35,8 @@ class DirectOutput:
     def __init__(self, descriptor: int, path: Path, start: int, node_log: NodeLogSource) -> None:
         self.child_end = descriptor
         self.is_open = False
-        self._path = path
+        # Text, because every program's end looks at it, and the methods of Path cost more than the system call.
+        self._path = str(path)
         self._node_log = node_log
         self._offset = start
 
@@ -47,29 +48,31 @@ class DirectOutput:
         """The program could not be started."""
         os.close(self.child_end)
 
-    def poll(self, limit: int = _POLL_BYTES) -> None:
-        """Copies at most `limit` new bytes."""
-        size = self._path.stat().st_size
-        # A program can truncate its own output (`> /dev/stdout` in a shell does).
-        self._offset = min(self._offset, size)
-        if size == self._offset:
-            return
-        with self._path.open("rb", buffering=0) as file:
-            file.seek(self._offset)
-            while limit > 0 and (chunk := file.read(min(limit, _CHUNK_BYTES))):
-                self._node_log.write(chunk)
-                self._offset += len(chunk)
-                limit -= len(chunk)
+    def poll(self) -> None:
+        """Copies some of what is new."""
+        self._copy(_POLL_BYTES)
 
     def drain(self) -> None:
-        """Copies what the ended program left."""
-        size = self._path.stat().st_size
-        self.poll(limit=max(0, size - self._offset))
+        """Copies all that is new."""
+        self._copy(None)
         self._node_log.release()
 
     def close(self) -> None:
         """Copies what children of the ended program wrote since."""
         self.drain()
+
+    def _copy(self, limit: int | None) -> None:
+        size = os.stat(self._path).st_size  # noqa: PTH116 - as above
+        # A program can truncate its own output (`> /dev/stdout` in a shell does).
+        self._offset = min(self._offset, size)
+        if size == self._offset:
+            return
+        end = size if limit is None else min(size, self._offset + limit)
+        with Path(self._path).open("rb", buffering=0) as file:
+            file.seek(self._offset)
+            while self._offset < end and (chunk := file.read(min(end - self._offset, _CHUNK_BYTES))):
+                self._node_log.write(chunk)
+                self._offset += len(chunk)
 
 
 class PumpedOutput:
@@ -100,7 +103,7 @@ class PumpedOutput:
     def abandon(self) -> None:
         """The program could not be started."""
         os.close(self.child_end)
-        self.close()
+        self._let_go()
 
     def poll(self) -> None:
         """Nothing to do: the pipe is read as it fills."""
@@ -116,15 +119,18 @@ class PumpedOutput:
         self._node_log.release()
 
     def close(self) -> None:
-        """Stops reading; whoever still writes gets SIGPIPE."""
-        if not self.is_open:
-            return
+        """Reads what is there and stops reading; whoever still writes gets SIGPIPE."""
+        self.drain()
+        if self.is_open:
+            self._let_go()
+
+    def _let_go(self) -> None:
         self.is_open = False
         asyncio.get_running_loop().remove_reader(self._read_end)
         os.close(self._read_end)
         os.close(self._log)
-        self._node_log.release()
         self._tell(self._parser.finish())
+        self._node_log.release()
 
     def _read(self) -> int:
         try:
@@ -132,7 +138,7 @@ class PumpedOutput:
         except BlockingIOError:
             return 0
         if not chunk:
-            self.close()
+            self._let_go()
             if self._listener is not None:
                 self._listener.stream_ended()
             return 0

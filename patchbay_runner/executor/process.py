@@ -55,6 +55,12 @@ class Channel:
             return file.readall()
 
 
+def abandon(channels: Mapping[Stream, Channel]) -> None:
+    """Gives up outputs that no program was started with."""
+    for channel in channels.values():
+        channel.output.abandon()
+
+
 class Process:
     """A program that runs or ran, started by the plan's step at `position`.
 
@@ -156,7 +162,6 @@ class Process:
     def close(self) -> None:
         """Lets go of the outputs, also of those that a child still holds; what is in them is still read."""
         for channel in self.channels.values():
-            channel.output.drain()
             channel.output.close()
 
     def captured(self, values: Values) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 
 from patchbay_runner.errors import StepError, StepTimeout
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.output import DirectOutput, Output, PumpedOutput
-from patchbay_runner.executor.process import Channel, Process
+from patchbay_runner.executor.process import Channel, Process, abandon
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import DEFAULT_TIMEOUT_S, ExpectedExit, ProcessStep, Run, Spawn, Stream, WaitFor
 from patchbay_runner.parsers import stream_parser
@@ -19,6 +20,7 @@ _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 async def run(session: Session, step: Run, resolver: Resolver) -> None:
     """Starts the program and waits for its end."""
     process = await _start(session, step, resolver)
+    _open_ahead(session)
     if step.timeout_s is None:
         await process.finished.wait()
     else:
@@ -70,7 +72,7 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
         environment = {**environment, **await resolver.mapping(step.env)}
     device = await resolver.text(step.device)
     cwd = session.options.project_root
-    channels = _open_channels(session, step, device)
+    channels = session.opened_ahead.pop(step.id, None) or _open_channels(session, step, device)
     try:
         pid = session.network.start(
             device,
@@ -81,12 +83,23 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
             stderr=channels["stderr"].output.child_end,
         )
     except BaseException:
-        _abandon(channels)
+        abandon(channels)
         raise
     process = Process(step, position=session.position, device=device, pid=pid, channels=channels, observer=session)
     session.add(process)
     session.recorder.emit("process_started", id=step.id, device=device, pid=pid, argv=argv)
     return process
+
+
+def _open_ahead(session: Session) -> None:
+    """Opens the next program's logs while this one runs: making two files can take as long as a short program."""
+    if session.position + 1 == len(session.plan.steps):
+        return
+    step = session.plan.steps[session.position + 1]
+    if isinstance(step, Run) and "$" not in step.device:
+        # Whatever is wrong with them is that step's failure, and it will find out.
+        with contextlib.suppress(StepError):
+            session.opened_ahead[step.id] = _open_channels(session, step, step.device)
 
 
 def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Stream, Channel]:
@@ -95,7 +108,7 @@ def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Str
         for stream in _STREAMS:
             channels[stream] = _open_channel(session, step, device, stream)
     except (OSError, ValueError) as error:
-        _abandon(channels)
+        abandon(channels)
         problem = f"cannot open its log: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise StepError(f"{step.id}: {problem}") from error
     return channels
@@ -110,8 +123,3 @@ def _open_channel(session: Session, step: ProcessStep, device: str, stream: Stre
     output: Output
     output = DirectOutput(log, path, start, node_log) if parser is None else PumpedOutput(log, node_log, parser)
     return Channel(output, path, start)
-
-
-def _abandon(channels: dict[Stream, Channel]) -> None:
-    for channel in channels.values():
-        channel.output.abandon()

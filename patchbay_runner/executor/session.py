@@ -13,12 +13,12 @@ from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.nodelogs import NodeLogs
 from patchbay_runner.executor.output import PumpedOutput
-from patchbay_runner.executor.process import Process
+from patchbay_runner.executor.process import Channel, Process, abandon
 from patchbay_runner.executor.reporting import CaptureReporter
 from patchbay_runner.executor.results import step_result
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Recorder, StepResult
-from patchbay_runner.model.steps import DEFAULT_TIMEOUT_S, ProcessStep, Step
+from patchbay_runner.model.steps import DEFAULT_TIMEOUT_S, ProcessStep, Step, Stream
 from patchbay_runner.parsers import LINE_LIMIT, Values
 
 # How often the output of long-lived programs reaches the node's log, and captures reach the recorder.
@@ -51,6 +51,8 @@ class Session:
         self.node_logs = NodeLogs(recorder)
         self.reporter = CaptureReporter(self.captures, recorder)
         self.processes: dict[str, Process] = {}
+        # Outputs of the next step, by its id.
+        self.opened_ahead: dict[str, dict[Stream, Channel]] = {}
         # The step that runs, counted from 0.
         self.position = 0
         # What a callback of the loop raised; it ends the sim.
@@ -123,6 +125,8 @@ class Session:
 
     def close(self) -> None:
         """Reads what is left of all outputs and reports the last captures. Raises StepError when the disk is full."""
+        for channels in self.opened_ahead.values():
+            abandon(channels)
         for process in self.processes.values():
             process.close()
         self.reporter.report(is_last=True)
