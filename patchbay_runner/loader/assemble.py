@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from patchbay_runner.loader.binaries import binary, prepare, unbuilt
-from patchbay_runner.loader.counts import NONE_COUNTED, Counted, Part, Placed, instances_of, place
+from patchbay_runner.loader.counts import NONE_COUNTED, RECORDING, Counted, Part, Placed, instances_of, place
 from patchbay_runner.loader.diagnostics import Report, VariantReport
 from patchbay_runner.loader.documents import Reader
 from patchbay_runner.loader.extends import Source
@@ -187,7 +187,8 @@ def _give_ids(drafts: Sequence[Draft], network: Network) -> list[str]:
         if draft.action != "run" or draft.id or draft.is_skipped:
             continue
         if taken is None:
-            taken = {name for other in drafts if other.id for name in _all_ids(other.id, other, network)}
+            written = [other for other in drafts if other.id and other.action in RECORDING and not other.is_skipped]
+            taken = {name for other in written for name in _all_ids(other.id, other, network)}
         name, number = draft.device, 1
         while taken.intersection(_all_ids(name, draft, network)):
             number += 1
@@ -208,6 +209,6 @@ def _counted(drafts: Sequence[Draft], ids: Sequence[str], network: Network) -> C
     counts = {
         name: instances_of(draft, network)
         for draft, name in zip(drafts, ids, strict=True)
-        if name and not draft.is_skipped and instances_of(draft, network)
+        if name and draft.action in RECORDING and not draft.is_skipped and instances_of(draft, network)
     }
     return Counted(tuple(counts.items()))

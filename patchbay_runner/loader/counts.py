@@ -19,7 +19,7 @@ from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.interpolation import rename_captures
 from patchbay_runner.model.steps import Assert, ProcessStep, ResultKeys, SetLinkCondition, Step
 
-_RECORDING = ("run", "spawn", "gen-certs", "gen-file")
+RECORDING = ("run", "spawn", "gen-certs", "gen-file")
 _ON_LINKS = ("link-down", "link-up", "set-default-route", "set-link-condition")
 _NOWHERE = ("wait", "wait-for", "assert")
 _TEXTS = {"run": ("cmd", "env"), "spawn": ("cmd", "env"), "gen-certs": ("san",), "gen-file": ("content",)}
@@ -191,19 +191,18 @@ class _Placing:
 
     def wait_for(self) -> Iterator[Part]:
         """One for each instance, when the id is that of a counted spawn or of a counted device."""
-        targets = [self.id]
-        if self.id in self.ids:
-            targets = [f"{self.id}-{index}" for index in range(self.ids[self.id])]
-        elif self.id in self.network.counts:
-            spawns = [name for device, name in self.spawns if device == self.id]
-            targets = [f"{name}-{index}" for name in spawns for index in range(self.ids[name])] or targets
-        for position, target in enumerate(targets):
+        named = [name for _, name in self.spawns if name == self.id]
+        spawns = named or [name for device, name in self.spawns if device == self.id]
+        if not spawns and self.id in self.ids:
+            spawns = [self.id]
+        targets = [f"{name}-{index}" for name in spawns for index in range(self.ids[name])]
+        for position, target in enumerate(targets or [self.id]):
             step = self.expanded(msgspec.structs.replace(self.step, id=target))
             waits = self.required(lambda key: key) if position == 0 else []
             yield Part(step=step, node=self.draft.node, action="wait-for", awaits=target, waits=tuple(waits))
 
     def part(self, step: Step, step_id: str, waits: list[Use], reads: list[Use]) -> Part:
-        records = self.draft.action in _RECORDING
+        records = self.draft.action in RECORDING
         return Part(
             step=step,
             node=self.draft.node,
