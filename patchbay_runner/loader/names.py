@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.node import Node, quote
 
@@ -10,6 +12,7 @@ _LONGEST_NODE = 64
 _LONGEST_INTERFACE = 15
 _LONGEST_ID = 200
 _RESERVED_INTERFACES = {"lo": "every node has it", "all": "a sysctl has it", "default": "a sysctl has it"}
+_STEP_ID = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 RESERVED_IDS = ("binary", "matrix", "group")
 
 
@@ -37,14 +40,8 @@ def check_interface_name(node: Node, name: str, report: Report) -> None:
 
 def is_step_id(name: str) -> bool:
     """Whether `name` can stand in `${name.capture}` and name a file."""
-    return (
-        bool(name)
-        and not _is_unfit(name)
-        and not any(char in "${}" for char in name)
-        and not name.startswith(".")
-        and name.split(".", maxsplit=1)[0] not in RESERVED_IDS
-        and len(name.encode()) <= _LONGEST_ID
-    )
+    is_named = _STEP_ID.fullmatch(name) is not None and len(name.encode()) <= _LONGEST_ID
+    return is_named and name.split(".", maxsplit=1)[0] not in RESERVED_IDS
 
 
 def _is_unfit(name: str) -> bool:

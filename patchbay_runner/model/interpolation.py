@@ -1,8 +1,8 @@
 """The grammar of `$NAME`, `${step.capture}` and `${binary.name}` in commands, environments and generated files.
 
 `$$` is a dollar. `$NAME` is a variable when NAME is an identifier, and so is `${NETSIM_...}`; anything else after a
-dollar is literal, as is a `${...}` that holds no dot-separated reference (shell snippets in a `cmd` keep their own
-expansions that way).
+dollar is literal, as is a `${...}` that holds no dot-separated reference: shell snippets in a `cmd` keep their own
+expansions that way, such as `${file%.txt}`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 import msgspec
 
 _TOKEN = re.compile(
-    r"\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([^${}\s.]+)\.([^${}\s]+)\}|\$\{((?:NETSIM|netsim)_[A-Za-z0-9_]*)\}"
+    r"\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([\w-]+)\.([^${}\s]+)\}|\$\{((?:NETSIM|netsim)_[A-Za-z0-9_]*)\}"
 )
 
 
