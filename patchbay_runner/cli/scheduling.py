@@ -13,7 +13,9 @@ import msgspec
 
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob
 from patchbay_runner.cli.supervision import Interruption, Supervisor, make_pipe
+from patchbay_runner.errors import SandboxDied
 from patchbay_runner.kernel.sandbox import Sandbox, SandboxOptions, Zygote
+from patchbay_runner.model.recording import Failure
 from patchbay_runner.results import reports
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.sim import SimRecord
@@ -65,22 +67,29 @@ class Scheduler:
 
     async def _run_sim(self, sim: SimRecord, job: SimJob) -> None:
         sim.start()
+        try:
+            await self._run_in_sandbox(sim, job)
+        except SandboxDied as error:  # the zygote is gone; each sim says so
+            sim.end(Failure(phase="internal", message=str(error)))
+        self._open_terminal().view.ended(sim)
+
+    async def _run_in_sandbox(self, sim: SimRecord, job: SimJob) -> None:
         reader, writer = make_pipe()
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, reader)
-            try:
-                sandbox = self._start(job, writer)
-            finally:
-                os.close(writer)
-            terminal = self._open_terminal()
-            terminal.view.started(sim)
+            sandbox = self._start(job, writer)
+            view = self._open_terminal().view
+            view.started(sim)
             supervisor = Supervisor(sandbox, reader, sim, self._interruption, job.timeout_s)
-            await supervisor.watch(lambda events: terminal.view.happened(sim, events))
-        terminal.view.ended(sim)
+            await supervisor.watch(lambda events: view.happened(sim, events))
 
     def _start(self, job: SimJob, writer: int) -> Sandbox:
+        """Starts the sandbox, which takes the pipe's writing end over. Raises SandboxDied when the zygote is gone."""
         options = SandboxOptions(user=job.plan.user)
-        return self._zygote.sandbox(ENTRY_NAME, msgspec.json.encode(job), [writer], options)
+        try:
+            return self._zygote.sandbox(ENTRY_NAME, msgspec.json.encode(job), [writer], options)
+        finally:
+            os.close(writer)
 
     def _open_terminal(self) -> Terminal:
         """Everything slow to import that only the parent needs, loaded while the first network is being built."""

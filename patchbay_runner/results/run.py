@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from patchbay_runner import __version__
-from patchbay_runner.errors import HostError
+from patchbay_runner.errors import HostError, PatchbayError
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.results import documents, lock, reports
 from patchbay_runner.results.documents import RunStatus, SimSummary, Status, document_time
@@ -63,7 +63,8 @@ class RunDirectory:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close(is_interrupted=error is not None)
+        # An error of ours is told by the sims that it stopped; what nobody foresaw cut the run short.
+        self.close(is_interrupted=error is not None and not isinstance(error, PatchbayError))
 
     @property
     def is_ok(self) -> bool:

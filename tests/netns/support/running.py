@@ -82,13 +82,27 @@ class Project:
 
     def processes(self) -> dict[int, str]:
         """What runs with the marker, by pid: its pid in its innermost namespace, and its name."""
+        return {pid: f"{status['NSpid'].split()[-1]} {status['Name']}" for pid, status in self._statuses().items()}
+
+    def sandbox(self, command: int) -> dict[str, int]:
+        """The processes that carry the one sandbox of the running `command`, as far as they are there, by role."""
+        roles = {"parent": command}
+        statuses = self._statuses()
+        for role, below in (("zygote", "parent"), ("outer", "zygote"), ("init", "outer"), ("agent", "init")):
+            for pid, status in statuses.items():
+                is_adopted = role == "agent" and status["NSpid"].split()[-1] != "2"
+                if int(status["PPid"]) == roles.get(below) and not is_adopted:
+                    roles[role] = pid
+        return roles
+
+    def _statuses(self) -> dict[int, dict[str, str]]:
         wanted = f"{_MARKER}={self.marker}".encode()
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 if wanted in (path / "environ").read_bytes().split(b"\0"):
-                    status = dict(line.split(":\t", 1) for line in (path / "status").read_text().splitlines())
-                    found[int(path.name)] = f"{status['NSpid'].split()[-1]} {status['Name']}"
+                    lines = (path / "status").read_text().splitlines()
+                    found[int(path.name)] = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue  # it ended meanwhile, or is another user's
         return found
