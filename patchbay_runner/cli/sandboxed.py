@@ -75,6 +75,7 @@ async def _run_steps(job: SimJob, lab: Lab, recorder: SandboxRecorder) -> Failur
     )
     steps = asyncio.create_task(run_plan(job.plan, lab, recorder, options))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         return await steps
     except asyncio.CancelledError:
@@ -83,7 +84,10 @@ async def _run_steps(job: SimJob, lab: Lab, recorder: SandboxRecorder) -> Failur
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the block, which has nothing to clean up: the kernel takes the network with the sandbox."""
+    """SIGTERM ends the block, which has nothing to clean up: the kernel takes the network with the sandbox.
+
+    After the block it waits, blocked, until the next stage is ready for it.
+    """
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:
         raise _Interrupted
@@ -92,4 +96,4 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
