@@ -10,7 +10,7 @@ import pytest
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.model.nat import Filtering
 from tests.netns.support.nat_probes import Udp, seen_by
-from tests.netns.support.nat_world import BEHAVIOURS, NatWorld, independent
+from tests.netns.support.nat_world import BEHAVIOURS, NatWorld, independent, keeps_tables
 
 pytestmark = pytest.mark.netns
 every_mode = pytest.mark.parametrize("mode", BEHAVIOURS)
@@ -72,18 +72,20 @@ def test_REQ_3_clients_with_one_source_port_do_not_share_an_outer_port(
 ) -> None:
     port = world.port()
     with Udp(world, f"{mode}-a", port) as one, Udp(world, f"{mode}-b", port) as two:
-        ports_of_one = outer_ports(world, outside, one, mode)
-        ports_of_two = outer_ports(world, outside, two, mode)
-        for server, outer_one, outer_two in zip(outside.all, ports_of_one, ports_of_two, strict=True):
-            assert outer_one != outer_two
-            server.send((world.wan(mode), outer_one), b"for one")
-            server.send((world.wan(mode), outer_two), b"for two")
-            assert one.receive() == (b"for one", server.address)
-            assert two.receive() == (b"for two", server.address)
-        if independent(mode):
-            assert len(set(ports_of_one)) == len(set(ports_of_two)) == 1
-            assert ports_of_one[0] == port
-            assert ports_of_two[0] > 1023, "not from the well-known ports"
+        # Their first packets go to different hosts: towards one and the same, every NAT has to tell them apart.
+        ports = {seen_by(outside.first, one)[1]}, {seen_by(outside.other_host, two)[1]}
+        for server in outside.all:
+            outer = seen_by(server, one), seen_by(server, two)
+            assert outer[0] != outer[1]
+            for client, endpoint, known in zip((one, two), outer, ports, strict=True):
+                known.add(endpoint[1])
+                server.send(endpoint, str(endpoint).encode())
+                assert client.receive() == (str(endpoint).encode(), server.address)
+    assert not keeps_tables(mode) or not ports[0] & ports[1]
+    assert min(ports[0] | ports[1]) > 1023, "not from the well-known ports"
+    if independent(mode):
+        assert ports[0] == {port}
+        assert len(ports[1]) == 1
 
 
 @every_mode

@@ -41,6 +41,15 @@ def independent(mode: str) -> bool:
     return BEHAVIOURS[mode].mapping is Mapping.ENDPOINT_INDEPENDENT
 
 
+def keeps_tables(mode: str) -> bool:
+    """Whether the NAT knows its outer ports; else it is conntrack alone, which knows flows."""
+    return (
+        independent(mode)
+        or BEHAVIOURS[mode].hairpin
+        or BEHAVIOURS[mode].filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT
+    )
+
+
 class NatWorld:
     """`alpha` and `beta` are public hosts; behind every router `<mode>` sit `<mode>-a` and `<mode>-b`.
 
