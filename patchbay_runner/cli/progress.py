@@ -19,6 +19,7 @@ from patchbay_runner.results.sim_state import SimState
 
 # Without a terminal, a step that takes longer says so this often.
 _STILL_RUNNING_S = 30.0
+_LONGEST_REASON = 200
 _FRAMES, _ASCII_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 
 
@@ -33,6 +34,9 @@ class View(Protocol):
 
     def ended(self, sim: SimRecord) -> None:
         """A sim is over; its verdict is known."""
+
+    def stopping(self) -> None:
+        """The user asked to stop."""
 
     def tick(self) -> None:
         """Some time has passed."""
@@ -77,11 +81,16 @@ class Lines:
         state = sim.state
         verdict = Text.assemble(verdict_text(state.status))
         if state.failure is None:
-            verdict.append(f", {counted(state.steps_done, 'step')}")
+            verdict.append(f", {counted(state.steps_done, 'step')} in {elapsed(state.elapsed_s)}")
         else:
-            verdict.append(f" {failure_place(state.failure, len(state.plan.steps))}")
-        verdict.append(f" in {elapsed(state.elapsed_s)}", "dim")
+            place = failure_place(state.failure, len(state.plan.steps))
+            verdict.append(f" after {elapsed(state.elapsed_s)} {place}")
+        if state.status is Status.ERROR and state.failure:
+            verdict.append(f": {printable(state.failure.message).partition(chr(10))[0][:_LONGEST_REASON]}")
         self._print(sim, verdict)
+
+    def print_stopping(self) -> None:
+        self.console.print("stopping; once more ends it at once", style="yellow")
 
     def _print(self, sim: SimRecord, text: Text) -> None:
         width = len(str(len(self.sims)))
@@ -110,6 +119,10 @@ class PlainView:
     def ended(self, sim: SimRecord) -> None:
         """Prints the verdict."""
         self._lines.print_ended(sim)
+
+    def stopping(self) -> None:
+        """Says that it was heard."""
+        self._lines.print_stopping()
 
     def tick(self) -> None:
         """Tells about a step that takes long."""
@@ -148,6 +161,10 @@ class LiveView:
         """Prints the verdict."""
         self._lines.print_ended(sim)
         self._draw()
+
+    def stopping(self) -> None:
+        """Says that it was heard."""
+        self._lines.print_stopping()
 
     def tick(self) -> None:
         """Redraws what runs."""

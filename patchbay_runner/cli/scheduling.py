@@ -50,6 +50,7 @@ class Scheduler:
         """
         started_s = time.monotonic()
         self._interruption.listen_to_signals()
+        self._interruption.subscribe(self._acknowledge)
         try:
             await _with_background(self._run_sims(), self._keep_current())
         finally:
@@ -99,6 +100,10 @@ class Scheduler:
             self._terminal = Terminal(self._directory.sims, is_verbose=self._is_verbose)
             reports.load_templates()
         return self._terminal
+
+    def _acknowledge(self) -> None:
+        if self._terminal and self._interruption.count == 1:
+            self._terminal.view.stopping()
 
     async def _keep_current(self) -> None:
         while True:

@@ -175,6 +175,7 @@ def test_one_signal_ends_a_run_cleanly(project: Project, signum: signal.Signals)
     process.send_signal(signum)
     ended = finish(process, 15)
     assert ended.returncode == 130
+    assert "stopping; once more ends it at once" in ended.stdout
     assert "1 interrupted, 1 not run in " in ended.stdout
     results = project.read("slow/results.json")
     assert results["status"] == "interrupted"

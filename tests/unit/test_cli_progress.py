@@ -126,7 +126,7 @@ def test_plain_lines_number_the_sims(tmp_path: Path) -> None:
         "[1/2] one: started (sims/one.toml)",
         "[1/2] one: passed, 0 steps in 250 ms",
         "[2/2] two: started (sims/two.toml)",
-        "[2/2] two: failed in step 2/2: run fetcher on client in 250 ms",
+        "[2/2] two: failed after 250 ms in step 2/2: run fetcher on client: fetcher exited with code 3",
     ]
 
 
