@@ -12,14 +12,15 @@ import tomllib
 
 import msgspec
 
-_SPACE = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
+_SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 # A multi-line string may hold one or two of its quotes in a row, also right before the three that end it.
+# No possessive quantifiers: around a group they match wrongly before CPython 3.11.5, and Debian 12 has 3.11.2.
 _STRING = re.compile(
-    r'"""(?:[^"\\]++|\\.|"(?!""))*+"""(?:"{0,2})'
-    r"|'''(?:[^']++|'(?!''))*+'''(?:'{0,2})"
-    r'|"(?:[^"\\\n]++|\\.)*+"'
-    r"|'[^'\n]*+'",
+    r'"""[^"\\]*(?:(?:\\.|"{1,2}(?!"))[^"\\]*)*"""(?:"{0,2})'
+    r"|'{3}[^']*(?:'{1,2}(?!')[^']*)*'{3}(?:'{0,2})"
+    r'|"[^"\\\n]*(?:\\.[^"\\\n]*)*"'
+    r"|'[^'\n]*'",
     re.DOTALL,
 )
 # A date and its time may be separated by a space.
