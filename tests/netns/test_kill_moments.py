@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.run_records import assert_readable
-from support.run_remains import foreign_namespaces, host, inhabitants
-from support.run_stubborn import PHASES, VICTIMS, Run
-from support.running import Project, finish
 
 from patchbay_runner.results import lock
+from tests.netns.support.run_records import assert_readable
+from tests.netns.support.run_remains import foreign_namespaces, host, inhabitants
+from tests.netns.support.run_stubborn import PHASES, VICTIMS, Run
+from tests.netns.support.running import Project, finish
 
 # How many kills in each phase; in the first there is no sandbox to kill.
-_MOMENTS = {"loading": 5, "building": 15, "steps": 15, "teardown": 15}
+_MOMENTS = {"loading": 5, "building": 15, "steps": 15, "teardown": 10, "following": 5}
+# Then the sandbox may have given its verdict, and the next one may be the victim.
+_LATE = ("teardown", "following")
 _PATIENCE_S = 5.0
 # The runs mostly wait, so some of them go at a time.
 _AT_A_TIME = 3
@@ -152,7 +154,7 @@ def _assert_cut(run: Run, hit: str) -> None:
     assert not lock.is_held(project.latest)
     has_ended = run.process.returncode == 0
     assert project.read("manifest.json")["status"] == ("done" if has_ended else "running")
-    if hit not in ("loading", "over"):
+    if hit not in ("loading", "following"):
         assert project.read("stubborn/sim.json")["status"] == "running"
 
 
@@ -166,7 +168,7 @@ def _assert_concluded(run: Run, moment: Moment, hit: str) -> None:
     failed = [sim for sim, status in statuses.items() if status == "error"]
     if not failed:
         # The verdict was there before the kill.
-        assert (ended.returncode, hit in ("teardown", "over")) == (0, True), ended
+        assert (ended.returncode, hit in _LATE) == (0, True), ended
         return
     assert ended.returncode == 3, ended
     assert ended.stderr == ""
@@ -175,5 +177,5 @@ def _assert_concluded(run: Run, moment: Moment, hit: str) -> None:
         assert error["phase"] == "internal"
         assert error["message"] in ended.stdout
     expected = ["stubborn", "following"] if moment.victim == "zygote" else ["stubborn"]
-    assert failed == expected or hit in ("teardown", "over"), ended
+    assert failed == expected or hit in _LATE, ended
     assert "pending" not in statuses.values(), ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def inhabitants(namespaces: frozenset[str]) -> frozenset[Inhabitant]:
 
     To be asked while something holds the namespaces: the kernel gives their numbers away again at once.
     """
-    pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     users = [pid for pid in pids if not namespaces.isdisjoint(_namespaces(pid))]
     return frozenset(Inhabitant(pid, started) for pid in users if (started := _start_time(pid)))
 
@@ -66,17 +67,16 @@ def children(pid: int) -> list[int]:
 
 
 def _namespaces(pid: int) -> Iterator[str]:
-    try:
-        descriptors = [f"fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        descriptors = []  # it has ended meanwhile, or is another user's
-    for name in (*(f"ns/{kind}" for kind in _KINDS), *descriptors):
-        try:
-            target = os.readlink(f"/proc/{pid}/{name}")
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue
-        if target.partition(":")[0] in _KINDS:
-            yield target
+    process = Path(f"/proc/{pid}")
+    links = [process / "ns" / kind for kind in _KINDS]
+    # What has ended meanwhile has none, and what is another user's is not ours to look into.
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        links += (process / "fd").iterdir()
+    for link in links:
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            target = str(link.readlink())
+            if target.partition(":")[0] in _KINDS:
+                yield target
 
 
 def _start_time(pid: int) -> str:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 
-from support.run_remains import children
-from support.running import Project
+from tests.netns.support.run_remains import children
+from tests.netns.support.running import Project
 
 _NAME = "stubborn"
 
@@ -55,7 +55,9 @@ cmd = ["sh", "-c", "trap '' TERM HUP INT; sleep 300 & sleep 300"]
 action = "run"
 id = "daemon"
 device = "laptop"
-cmd = ["sh", "-c", '''(exec setsid -f env -i sh -c "trap '' TERM HUP INT; exec <&- >&- 2>&-; sleep 300 & sleep 300") &''']
+cmd = ["sh", "-c", '''
+(exec setsid -f env -i sh -c "trap '' TERM HUP INT; exec <&- >&- 2>&-; sleep 300 & sleep 300") &
+''']
 
 [[step]]
 action = "spawn"
@@ -97,13 +99,13 @@ cmd = ["true"]
 """
 
 VICTIMS = ("parent", "zygote", "outer", "init", "agent")
-PHASES = ("loading", "building", "steps", "teardown")
-_OVER = "over"
+# The last one takes the sim behind the stubborn one and the reports of the run.
+PHASES = ("loading", "building", "steps", "teardown", "following")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of the stubborn sim and of another one behind it."""
+    """A run of the stubborn sim and of one that follows it. It prints so little that nobody has to read meanwhile."""
 
     project: Project
     process: subprocess.Popen[str]
@@ -118,7 +120,7 @@ class Run:
 
     @property
     def phase(self) -> str:
-        """Where the stubborn sim is now, told from the run directory alone."""
+        """Where the run is now, told from the run directory alone."""
         return self.detailed_phase.partition(",")[0]
 
     @property
@@ -131,7 +133,7 @@ class Run:
         if not events:
             return "loading"
         if events[-1]["kind"] == "sim_finished":
-            return _OVER
+            return "following"
         steps = [event for event in events if event["kind"] in ("step_started", "step_finished")]
         if not steps:
             return "building"
@@ -140,17 +142,18 @@ class Run:
         return "teardown" if is_last else f"steps, {kind} {step}"
 
     def wait_for_phase(self, wanted: str) -> None:
-        """Returns when the stubborn sim is in the phase, or past it, or the run has ended."""
-        order = (*PHASES, _OVER)
-        while order.index(self.phase) < order.index(wanted) and self.process.poll() is None:
+        """Returns when the run is in the phase, or past it."""
+        while PHASES.index(self.phase) < PHASES.index(wanted) and self.process.poll() is None:
             time.sleep(0.002)
 
     def phase_lengths(self) -> dict[str, float]:
-        """Watches the stubborn sim to its end: how many seconds each phase takes."""
+        """Watches the run to its end: how many seconds each phase takes."""
         begins = [self.started_s]
-        for following in (*PHASES[1:], _OVER):
+        for following in PHASES[1:]:
             self.wait_for_phase(following)
             begins.append(time.monotonic())
+        self.process.wait()
+        begins.append(time.monotonic())
         return {name: end - begin for name, (begin, end) in zip(PHASES, pairwise(begins), strict=True)}
 
     def find(self, victim: str) -> int | None:
