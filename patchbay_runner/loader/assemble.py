@@ -120,7 +120,7 @@ class _Assembler:
                 self.noted.add(index, placed.report)
             parts += placed.parts
             later += placed.unbuilt
-            if counted is not NONE_COUNTED and draft.action == "spawn" and draft.device in network.counts:
+            if step_id and draft.action == "spawn" and draft.device in network.counts:
                 counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
         report = Report()
         check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)

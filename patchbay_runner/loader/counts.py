@@ -126,7 +126,7 @@ class _Placing:
         if key in self.draft.node.value:
             named = self.draft.node.value[key]
             names = [interface.name for interface in device.interfaces]
-            if named.value not in names:
+            if isinstance(named.value, str) and named.value not in names:
                 self.report.error(named, *unknown("interface", named.value, names))
 
     def check_names(self) -> None:

@@ -49,33 +49,39 @@ def is_sim(document: Document) -> bool:
 
 def _find(given: str, cwd: Path, report: Report) -> _Found | None:
     path = cwd / given
-    if path.is_dir():
-        return _Found(tuple(_toml_files(path)), named=False)
-    if path.exists():
-        return _Found((path,), named=True)
-    if glob.has_magic(given):
-        return _Found(tuple(_matches(str(path))), named=False)
-    hint = ""
-    if path.parent.is_dir():
-        hint = did_you_mean(path.name, [entry.name for entry in path.parent.iterdir()])
-    report.file_error(given, f"there is no such file or directory{hint}")
+    try:
+        if path.is_dir():
+            return _Found(tuple(_toml_files(path, report)), named=False)
+        if path.exists():
+            return _Found((path,), named=True)
+        if glob.has_magic(given):
+            return _Found(tuple(_matches(str(path), report)), named=False)
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError as error:
+        report.file_error(given, f"cannot be read: {error.strerror}")
+        return None
+    report.file_error(given, f"there is no such file or directory{did_you_mean(path.name, names)}")
     return None
 
 
-def _toml_files(directory: Path) -> Iterator[Path]:
+def _toml_files(directory: Path, report: Report) -> Iterator[Path]:
     """All TOML files below `directory`, sorted; hidden directories hold run records and virtual environments."""
+
+    def tell(error: OSError) -> None:
+        report.file_error(str(error.filename), f"cannot be read: {error.strerror}")
+
     found = []
-    for parent, directories, files in os.walk(directory):
+    for parent, directories, files in os.walk(directory, onerror=tell):
         directories[:] = [name for name in directories if not name.startswith(".")]
         found += [Path(parent, name) for name in files if name.endswith(".toml") and not name.startswith(".")]
     yield from sorted(found)
 
 
-def _matches(pattern: str) -> Iterator[Path]:
+def _matches(pattern: str, report: Report) -> Iterator[Path]:
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  absolute patterns need the glob module
         path = Path(match)
         if path.is_dir():
-            yield from _toml_files(path)
+            yield from _toml_files(path, report)
         elif path.suffix == ".toml":
             yield path
 

@@ -6,6 +6,8 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,23 @@ class Reader:
         before = len(self._report.errors)
         _check_numbers(document.root, self._report)
         return document if len(self._report.errors) == before else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def toml_names(directories: Iterable[Path]) -> set[str]:
+    """The TOML files in directories, as far as these can be read; for hints."""
+    names: set[str] = set()
+    for directory in directories:
+        with suppress(OSError):
+            names.update(path.name for path in directory.glob("*.toml"))
+    return names
 
 
 def _locate(value: Any, place: Place, file: str, key: str) -> Node:

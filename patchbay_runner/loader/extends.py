@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean
-from patchbay_runner.loader.documents import Document, Reader
+from patchbay_runner.loader.documents import Document, Reader, is_file, toml_names
 from patchbay_runner.loader.fields import filled_text, read_table, require, unknown_key
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
 
@@ -83,7 +83,7 @@ class _Merger:
             return None
         node = entry.value["file"]
         places = self._places(document)
-        path = next((place / values["file"] for place in places if (place / values["file"]).is_file()), None)
+        path = next((place / values["file"] for place in places if is_file(place / values["file"])), None)
         if path is None:
             _report_missing(node, places, self._reader, self._report)
             return None
@@ -175,7 +175,7 @@ def check_section(key: str, node: Node, report: Report) -> None:
 
 def _report_missing(node: Node, places: list[Path], reader: Reader, report: Report) -> None:
     name = Path(node.value)
-    nearby = {entry.name for place in places for entry in (place / name.parent).glob("*.toml")}
+    nearby = toml_names(place / name.parent for place in places)
     searched = ", ".join(dict.fromkeys(reader.display(place.resolve()) for place in places))
     hint = did_you_mean(name.name, nearby)
     report.error(node, f"there is no file {quote(node.value)}{hint}", f"a file below one of: {searched}")

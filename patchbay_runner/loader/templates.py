@@ -26,18 +26,23 @@ def flatten(step: Node, definitions: Mapping[str, Definition], values: Mapping[s
 
 def mentioned(step: Node, definitions: Mapping[str, Definition]) -> frozenset[str]:
     """The matrix keys that the steps which `step` stands for depend on."""
-    own = mentions(step, "matrix")
+    used = _reachable(step, definitions)
+    return mentions(step, "matrix").union(*(mentions(definition.node, "matrix") for definition in used))
+
+
+def _reachable(step: Node, definitions: Mapping[str, Definition]) -> list[Definition]:
+    """The definitions that a step may come to use; all of them where a placeholder chooses."""
     use = table_of(step).get("use")
     if use is None:
-        return own
-    if isinstance(use.value, str) and use.value in definitions:
-        used = [definitions[use.value]]
-        nested = {name.value for child in _group_steps(used[0]) if (name := table_of(child).get("use")) is not None}
-        used += [definitions[name] for name in nested if isinstance(name, str) and name in definitions]
-        if all(isinstance(name, str) and name in definitions for name in nested):
-            return own.union(*(mentions(definition.node, "matrix") for definition in used))
-    # The name itself depends on a placeholder, so any definition may be meant.
-    return own.union(*(mentions(definition.node, "matrix") for definition in definitions.values()))
+        return []
+    if not isinstance(use.value, str) or use.value not in definitions:
+        return list(definitions.values())
+    definition = definitions[use.value]
+    if not definition.is_group:
+        return [definition]
+    # Groups cannot nest, so what a group's steps use are templates.
+    templates = {name: other for name, other in definitions.items() if not other.is_group}
+    return [definition, *(used for child in _group_steps(definition) for used in _reachable(child, templates))]
 
 
 def check_definitions(definitions: Mapping[str, Definition], report: Report) -> None:

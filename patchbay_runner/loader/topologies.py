@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean
-from patchbay_runner.loader.documents import Document, Reader
+from patchbay_runner.loader.documents import Document, Reader, is_file, toml_names
 from patchbay_runner.loader.extends import TOPOLOGY_KEYS, Source, check_section
 from patchbay_runner.loader.fields import unknown_key
 from patchbay_runner.loader.network import Network, check_network
@@ -64,9 +64,9 @@ class TopologyFinder:
         name = node.value if node.value.endswith(".toml") else f"{node.value}.toml"
         directories = list(dict.fromkeys(directory.resolve() for directory in self._topology.directories))
         for directory in directories:
-            if (directory / name).is_file():
+            if is_file(directory / name):
                 return self._reader.read(directory / name)
-        available = {path.stem for directory in directories for path in directory.glob("*.toml")}
+        available = {file.removesuffix(".toml") for file in toml_names(directories)}
         searched = ", ".join(self._reader.display(directory) for directory in directories)
         hint = did_you_mean(node.value, available)
         report.error(node, f"there is no topology {quote(node.value)}{hint}", f"{quote(name)} in one of: {searched}")
