@@ -59,12 +59,20 @@ def patchbay() -> None:
 
 def main() -> NoReturn:
     """The entry point of the `patchbay` script."""
+    _open_missing_streams()
     code = run_command(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # the reader has gone: a pipe that is closed, a terminal that is no more
             stream.flush()
     # Everything is closed and written. Taking the interpreter apart as well would take 30 ms of every run.
     os._exit(code)
+
+
+def _open_missing_streams() -> None:
+    """A caller may have closed standard streams; the next file that we open would take their place and their output."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest free descriptor: its own
 
 
 def run_command(arguments: Sequence[str]) -> int:

@@ -38,7 +38,10 @@ class Interruption:
     def listen_to_signals(self) -> None:
         """From here on the running loop turns Ctrl-C, SIGTERM and SIGHUP into requests to stop."""
         for signum in _SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(signum, self.request)
+            # Under nohup SIGHUP is ignored, and is meant to be. SIGINT is ignored in a shell's background jobs too,
+            # but whoever sends one to a run on purpose wants it to stop.
+            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(signum, self.request)
 
     def request(self) -> None:
         """Asks to stop."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -246,6 +248,25 @@ def test_a_reader_that_leaves_does_not_stop_the_sims(project: Project) -> None:
         assert process.stderr.read() == ""
     assert process.returncode == 0
     assert project.read("web/results.json")["status"] == "ok"
+
+
+def test_closed_standard_streams_do_no_harm(project: Project) -> None:
+    sim = project.sim("web", FETCH)
+    command = f"exec {sys.executable} -m patchbay_runner run {sim} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=project.root, check=False).returncode == 0
+    assert project.read("web/results.json")["status"] == "ok"
+
+
+def test_a_run_under_nohup_outlives_its_terminal(project: Project) -> None:
+    steps = '[[step]]\naction = "wait"\nduration = "1s"\n'
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = project.start(project.sim("patient", steps))
+    finally:
+        signal.signal(signal.SIGHUP, hangup)
+    wait_until(project.has_event("patient", "step_started"))
+    process.send_signal(signal.SIGHUP)
+    assert finish(process).returncode == 0
 
 
 def test_verbose_shows_steps_and_captures(project: Project) -> None:
