@@ -40,6 +40,11 @@ class DirectOutput:
         self._node_log = node_log
         self._offset = start
 
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing has been seen in the file so far."""
+        return self._offset == 0
+
     def started(self, listener: Listener) -> None:
         """The program has its end; ours is no longer needed."""
         os.close(self.child_end)
@@ -62,7 +67,11 @@ class DirectOutput:
         self.drain()
 
     def _copy(self, limit: int | None) -> None:
-        size = os.stat(self._path).st_size  # noqa: PTH116 - as above
+        try:
+            size = os.stat(self._path).st_size  # noqa: PTH116 - as above
+        except FileNotFoundError:
+            # Empty logs are given to later programs; and a program may remove its own.
+            return
         # A program can truncate its own output (`> /dev/stdout` in a shell does).
         self._offset = min(self._offset, size)
         if size == self._offset:

@@ -46,7 +46,9 @@ class Channel:
     start: int
 
     def read(self, limit: int) -> bytes:
-        """The last `limit` bytes that the program wrote."""
+        """The last `limit` bytes that the program wrote; none when its empty log went to a later program."""
+        if not self.path.exists():
+            return b""
         with self.path.open("rb", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             # The program may have truncated the file itself.

@@ -116,8 +116,9 @@ def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Str
 
 def _open_channel(session: Session, step: ProcessStep, device: str, stream: Stream) -> Channel:
     parser = stream_parser(step.parser, step.captures, stream)
-    log = session.recorder.open_log(device, step.id, stream)
     path = session.recorder.log_path(device, step.id, stream)
+    session.empty_logs.provide(device, stream, path)
+    log = session.recorder.open_log(device, step.id, stream)
     start = os.fstat(log).st_size
     node_log = session.node_logs.source(device, stream)
     output: Output

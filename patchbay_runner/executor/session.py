@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from patchbay_runner.executor.captures import CaptureStore
+from patchbay_runner.executor.emptylogs import EmptyLogs
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.nodelogs import NodeLogs
-from patchbay_runner.executor.output import PumpedOutput
+from patchbay_runner.executor.output import DirectOutput
 from patchbay_runner.executor.process import Channel, Process, abandon
 from patchbay_runner.executor.reporting import CaptureReporter
 from patchbay_runner.executor.results import step_result
@@ -49,6 +50,7 @@ class Session:
         self.options = options
         self.captures = CaptureStore()
         self.node_logs = NodeLogs(recorder)
+        self.empty_logs = EmptyLogs(recorder)
         self.reporter = CaptureReporter(self.captures, recorder)
         self.processes: dict[str, Process] = {}
         # Outputs of the next step, by its id.
@@ -105,7 +107,8 @@ class Session:
         elapsed = f"{process.elapsed_s:.6f}"
         self.record(step.id, {"exit_code": str(process.exit_code), "elapsed_s": elapsed})
         self.captures.settle(step.id)
-        self._emit_cut_lines(process)
+        for stream, channel in process.channels.items():
+            self._note_output(process, stream, channel)
         self.recorder.emit(
             "process_exited", id=step.id, device=process.device, exit_code=process.exit_code, elapsed_s=float(elapsed)
         )
@@ -129,6 +132,7 @@ class Session:
             abandon(channels)
         for process in self.processes.values():
             process.close()
+        self.empty_logs.restore()
         self.reporter.report(is_last=True)
 
     def _tick(self) -> None:
@@ -139,9 +143,11 @@ class Session:
                 process.poll_output()
         self.reporter.report()
 
-    def _emit_cut_lines(self, process: Process) -> None:
-        for stream, channel in process.channels.items():
-            output = channel.output
-            if isinstance(output, PumpedOutput) and output.cut_lines:
-                fields: dict[str, Any] = {"id": process.step.id, "device": process.device, "stream": stream}
-                self.recorder.emit("lines_cut", **fields, lines=output.cut_lines, limit_bytes=LINE_LIMIT)
+    def _note_output(self, process: Process, stream: Stream, channel: Channel) -> None:
+        step, output = process.step, channel.output
+        if isinstance(output, DirectOutput):
+            if output.is_empty:
+                self.empty_logs.offer(process.device, step.id, stream, channel.path)
+        elif output.cut_lines:
+            fields: dict[str, Any] = {"id": step.id, "device": process.device, "stream": stream}
+            self.recorder.emit("lines_cut", **fields, lines=output.cut_lines, limit_bytes=LINE_LIMIT)
