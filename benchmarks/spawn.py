@@ -40,15 +40,15 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         job = {"steps": options.steps, "rounds": options.rounds, "directory": directory}
         read_end, write_end = os.pipe()
         messages_read, messages_write = os.pipe()
-        sandbox = zygote.sandbox("spawn", json.dumps(job).encode(), (write_end, messages_write))
-        os.close(write_end)
-        os.close(messages_write)
-        reader = threading.Thread(target=_discard, args=(messages_read,))
-        reader.start()
-        with os.fdopen(read_end) as answers:
+        payload = json.dumps(job).encode()
+        with zygote.sandbox("spawn", payload, (write_end, messages_write)) as sandbox, os.fdopen(read_end) as answers:
+            os.close(write_end)
+            os.close(messages_write)
+            reader = threading.Thread(target=_discard, args=(messages_read,))
+            reader.start()
             answer = answers.read()
-        reader.join()
-        sandbox.wait(10)
+            reader.join()
+            sandbox.wait(10)
     report = {"benchmark": "spawn", "steps": options.steps, **json.loads(answer)}
     print(json.dumps(report))
     return report

@@ -37,7 +37,7 @@ class LocalNetwork:
         os.chdir(cwd)
         try:
             pid = os.posix_spawnp(argv[0], list(argv), dict(env), file_actions=actions, setsid=True)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise CommandNotFound(f"{argv[0]}: no such program") from error
         finally:
             os.chdir(home)
