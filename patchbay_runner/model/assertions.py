@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from patchbay_runner.model.patterns import compile_pattern
+
 Operator = Literal["==", "!=", "contains", "matches", "<", "<=", ">", ">="]
 
 _ASSERTION = re.compile(r"\s*(\S+)\s+(==|!=|<=|>=|<|>|contains\b|matches\b)(?:\s+(.*?))?\s*", re.DOTALL)
@@ -39,8 +41,8 @@ def parse_assertion(text: str) -> Assertion:
         raise ValueError(f"{operator} compares numbers, and {right!r} is not one")
     if operator == "matches" and "$" + "{" not in right:
         try:
-            re.compile(right)
-        except re.error as error:
+            compile_pattern(right)
+        except ValueError as error:
             raise ValueError(f"bad regular expression {right!r}: {error}") from error
     return Assertion(left, operator, right)  # type: ignore[arg-type]  # the pattern admits only operators
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +10,7 @@ from patchbay_runner.loader.fields import choice, filled_text, name_choice, read
 from patchbay_runner.loader.node import Node, describe, quote
 from patchbay_runner.loader.steps.draft import Table, Use
 from patchbay_runner.model import picks
+from patchbay_runner.model.patterns import compile_pattern
 from patchbay_runner.model.steps import Capture, ResultKeys, Scalar
 
 # Recorded for every process step.
@@ -77,22 +76,12 @@ def _regex(node: Node, report: Report) -> str | None:
     pattern = filled_text(node, report)
     if pattern is None:
         return None
-    problem = _regex_problem(pattern)
-    if problem:
-        report.error(node, f"bad regular expression {quote(pattern)}: {problem}")
+    try:
+        compile_pattern(pattern)
+    except ValueError as error:
+        report.error(node, f"bad regular expression {quote(pattern)}: {error}")
         return None
     return pattern
-
-
-@lru_cache(maxsize=65_536)
-def _regex_problem(pattern: str) -> str:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible set difference" is a remark on a future syntax
-            re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return str(error)
-    return ""
 
 
 def _match(node: Node, report: Report) -> dict[str, Scalar] | None:
