@@ -38,6 +38,12 @@ BRIDGE, ETHERNET, FIRST_PORT = 2, 2, 100
 BRIDGE_MAC = bytes.fromhex("020000000001")
 PREFIX_V4, PREFIX_V6, LINK_LOCAL = 16, 64, b"\xfe\x80" + bytes(10)
 UNIQUE_LOCAL = b"\xfd\x10" + bytes(10)
+# A bridge floods multicast, so that every report of a listener is COUNT packets, enough to overflow the queues of the
+# machine for a second: no solicitations, and the repetition of reports an hour away.
+DEVICE_SETTINGS = (
+    ("ipv6/conf/default/accept_ra", b"0"),
+    ("ipv6/conf/default/mldv2_unsolicited_report_interval", b"3600000"),
+)
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -142,11 +148,11 @@ def router_requests(count: int, families: str) -> tuple[list[bytes], list[bytes]
     plain = attribute(2, number(1, 0) + number(5, 0) + struct.pack("=HHBxxx", 5, 23, 0))
     info = attribute(18, attribute(1, b"bridge") + plain)
     before = [link(REQUEST, 1, True, b""), link(CREATE, BRIDGE, False, named("br0", BRIDGE_MAC) + info)]
-    after = [no_generated_addresses(BRIDGE), link(REQUEST, BRIDGE, True, b"")]
+    after = [no_generated_addresses(BRIDGE)]
     after += [address(packed, BRIDGE) for packed in addresses(0, families)]
     for member in range(1, count + 1):
         after += [neighbour(packed, mac_of(member), BRIDGE) for packed in addresses(member, families)]
-    return before, after
+    return before, [*after, link(REQUEST, BRIDGE, True, b"")]
 
 
 def datagrams(requests: list[bytes]) -> Iterator[bytes]:
@@ -233,7 +239,7 @@ def made(count: int, settings: Settings, v6: bool, threads: int) -> Iterator[soc
     def one() -> socket.socket:
         checked(libc.unshare(CLONE_NEWNET))
         if v6:
-            settings.write(("ipv6/conf/default/accept_ra", b"0"))
+            settings.write(*DEVICE_SETTINGS)
         return netlink_socket()
 
     if threads == 1:
