@@ -28,8 +28,13 @@ _LONGEST = 160
 def summary_of(step: Step) -> str:
     """The command, the checks, the interface: what tells this step from others of its action."""
     waits = f" after {', '.join(step.requires)}" if step.requires else ""
-    text = " ".join(_summary(step).split()) + waits
+    text = _visible(" ".join(_summary(step).split()) + waits)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _visible(text: str) -> str:
+    """Control characters as their escapes: what a command holds must not act on the terminal, nor go unseen."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _summary(step: Step) -> str:
