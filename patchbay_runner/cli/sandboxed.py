@@ -16,6 +16,7 @@ import msgspec
 from patchbay_runner.errors import HostError, LabError
 from patchbay_runner.executor import RunOptions, run_plan
 from patchbay_runner.kernel.sandbox import SandboxContext
+from patchbay_runner.lab.agent import Agent
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import Lab, LabOptions
 from patchbay_runner.model.plan import Plan
@@ -55,7 +56,7 @@ def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) 
     try:
         with _interruptible():
             lab = Lab.build(job.plan.topology, options)
-        return asyncio.run(_run_steps(job, lab, recorder))
+        return asyncio.run(_run_steps(job, Agent(program_environment(os.environ), options, lab), recorder, context))
     except _Interrupted:
         return INTERRUPTED
     except HostError as error:
@@ -66,20 +67,24 @@ def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) 
         return Failure(phase="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
 
 
-async def _run_steps(job: SimJob, lab: Lab, recorder: SandboxRecorder) -> Failure | None:
+async def _run_steps(job: SimJob, agent: Agent, recorder: SandboxRecorder, context: SandboxContext) -> Failure | None:
+    """The steps, while the agent answers whoever else asks something of the lab."""
     options = RunOptions(
         project_root=Path(job.project_root),
-        environment=program_environment(os.environ),
+        environment=agent.environment,
         binaries=job.binaries,
         timeout_s=job.timeout_s,
     )
-    steps = asyncio.create_task(run_plan(job.plan, lab, recorder, options))
+    steps = asyncio.create_task(run_plan(job.plan, agent.lab, recorder, options))
+    serving = asyncio.create_task(agent.serve(context.control))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         return await steps
     except asyncio.CancelledError:
         return INTERRUPTED
+    finally:
+        serving.cancel()
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from patchbay_runner.errors import LabError, PatchbayError
 from patchbay_runner.kernel.process import reap, signal_group
 from patchbay_runner.kernel.sandbox import SandboxContext
@@ -34,7 +36,7 @@ class Agent:
     """Serves one lab. `environment` is what programs get before the lab's own variables."""
 
     def __init__(self, environment: Mapping[str, str], options: LabOptions, lab: Lab | None = None) -> None:
-        self._environment = environment
+        self.environment = environment
         self._options = options
         self._lab = lab
         self._connections: set[asyncio.Task[None]] = set()
@@ -56,7 +58,11 @@ class Agent:
         with connection:
             while True:
                 await _readable(connection.fileno())
-                received = commands.receive_command(connection)
+                try:
+                    received = commands.receive_command(connection)
+                except msgspec.MsgspecError as error:
+                    commands.send_message(connection, commands.Refused("LabError", f"not a command: {error}"))
+                    continue
                 if received is None:
                     return
                 command, fds = received
@@ -93,7 +99,7 @@ class Agent:
     async def _spawn(self, command: commands.Spawn, fds: tuple[int, ...]) -> Answer:
         if len(fds) != 3:
             raise LabError("a program needs three descriptors: standard input, output and error", command.node)
-        environment = {**self._environment, **self.lab.variables(), **command.env}
+        environment = {**self.environment, **self.lab.variables(), **command.env}
         cwd = command.cwd or str(Path.cwd())
         stdin, stdout, stderr = fds
         pid = self.lab.start(

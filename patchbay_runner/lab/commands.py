@@ -9,7 +9,7 @@ from __future__ import annotations
 import array
 import os
 import socket
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -134,6 +134,8 @@ class Refused(Reply, frozen=True):
 
 AnyReply = Done | Started | Exited | NodeList | Refused
 
+_T = TypeVar("_T")
+
 _encoder = msgspec.json.Encoder()
 _commands: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _replies: msgspec.json.Decoder[AnyReply] = msgspec.json.Decoder(AnyReply)
@@ -155,9 +157,12 @@ def send_message(sock: socket.socket, message: Command | Reply, fds: tuple[int, 
 
 
 def receive_command(sock: socket.socket) -> tuple[AnyCommand, tuple[int, ...]] | None:
-    """The next command, or None when the peer has closed. The caller closes the descriptors."""
+    """The next command, or None when the peer has closed. The caller closes the descriptors.
+
+    Raises msgspec.MsgspecError for what is not a command.
+    """
     received = _receive(sock)
-    return None if received is None else (_commands.decode(received[0]), received[1])
+    return None if received is None else _decode(_commands, *received)
 
 
 def receive_reply(sock: socket.socket) -> tuple[AnyReply, tuple[int, ...]]:
@@ -165,7 +170,16 @@ def receive_reply(sock: socket.socket) -> tuple[AnyReply, tuple[int, ...]]:
     received = _receive(sock)
     if received is None:
         raise LabError("the lab's sandbox has ended")
-    return _replies.decode(received[0]), received[1]
+    return _decode(_replies, *received)
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], data: bytes, fds: tuple[int, ...]) -> tuple[_T, tuple[int, ...]]:
+    try:
+        return decoder.decode(data), fds
+    except msgspec.MsgspecError:
+        for fd in fds:
+            os.close(fd)
+        raise
 
 
 def _send_packet(sock: socket.socket, data: bytes, fds: tuple[int, ...]) -> None:

@@ -13,9 +13,10 @@ def bridge_requests(bridge: Bridge) -> Iterator[bytes]:
     yield netlink.bridge(bridge.name, ifindex=bridge.index, mac=bridge.mac, mtu=bridge.mtu)
     if bridge.uplink is not None:
         near = netlink.LinkEnd(f"{bridge.name}-up", mtu=bridge.mtu, ifindex=bridge.index + 1, up=True)
-        far = netlink.LinkEnd(f"{bridge.name}-dn", mtu=bridge.mtu, ifindex=bridge.index + 2, up=True)
+        far = netlink.LinkEnd(f"{bridge.name}-dn", mtu=bridge.mtu, ifindex=bridge.index + 2)
         yield netlink.veth(near, far, master=bridge.index)
         yield netlink.set_link(far.ifindex, master=bridge.uplink)
+        yield netlink.set_up(far.ifindex)
 
 
 def cable_request(interface: InterfaceBlueprint, owner_netns: int) -> bytes:

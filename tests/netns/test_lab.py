@@ -10,6 +10,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from patchbay_runner.errors import CommandNotFound, LabError
+from patchbay_runner.kernel.sandbox import Zygote
+from patchbay_runner.lab import commands
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
@@ -235,3 +237,17 @@ def test_raw_and_packet_sockets_work_for_the_caller(world: World) -> None:
         sniffer.settimeout(5)
         ping(world.lab, "peer", world.address("server"))
         assert len(sniffer.recv(2000)) >= 98
+
+
+def test_what_is_not_a_command_is_refused_and_the_next_one_served(zygote: Zygote) -> None:
+    with zygote.sandbox("lab") as sandbox:
+        sandbox.wait_ready(10)
+        for nonsense in (b"J{}", b'J{"command":"dance"}', b"Jnot json", b'J{"command":"socket","node":7}'):
+            sandbox.control.send(nonsense)
+            reply, _ = commands.receive_reply(sandbox.control)
+            assert isinstance(reply, commands.Refused)
+            assert "not a command" in reply.message
+        client = LabClient(sandbox.control)
+        client.build(Topology())
+        assert reaches(client, "ix", "198.18.0.1")
+        client.close()
