@@ -27,7 +27,7 @@ def test_a_running_sim_serves_its_network(tmp_path: Path) -> None:
         name="served",
         source="served.toml",
         topology=topology,
-        steps=(Run(device="server", cmd=("python3", "-c", listen)),),
+        steps=(Run(id="listen", device="server", cmd=("python3", "-c", listen)),),
     )
     job = SimJob(plan=plan, directory=str(tmp_path), project_root=str(tmp_path), binaries={}, timeout_s=20, owner=None)
     reader, writer = os.pipe()
