@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from patchbay_runner.errors import CaptureMissing
@@ -102,10 +102,6 @@ class CaptureStore:
         changed = self._changed
         self._changed = set()
         return changed
-
-    def put_back(self, keys: Iterable[str]) -> None:
-        """Returns keys of `take_changed` that will be reported later."""
-        self._changed.update(keys)
 
     def _missing(self, key: str) -> CaptureMissing | None:
         producer = self._producers.get(_step_of(key))
