@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from patchbay_runner.errors import Diagnostic
-from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.node import Node, quote, scalar_text
 from patchbay_runner.model.steps import Scalar
 
 
@@ -46,9 +47,12 @@ class VariantReport:
         return bool(self._errors)
 
     def condense(self, axes: Sequence[Mapping[str, Scalar]], report: Report) -> None:
-        """Adds what was noted to `report`; `axes` holds the axis values of every variant."""
-        report.errors += (_qualify(problem, where, axes) for problem, where in self._errors.items())
-        report.warnings += (_qualify(problem, where, axes) for problem, where in self._warnings.items())
+        """Adds what was noted to `report`; `axes` holds the axis values of every variant, a full product."""
+        if not (self._errors or self._warnings):
+            return
+        sizes = {axis: len({scalar_text(values[axis]) for values in axes}) for axis in axes[0]}
+        report.errors += (_qualify(problem, where, axes, sizes) for problem, where in self._errors.items())
+        report.warnings += (_qualify(problem, where, axes, sizes) for problem, where in self._warnings.items())
 
 
 def _note(noted: dict[Diagnostic, list[int]], problems: Iterable[Diagnostic], variant: int) -> None:
@@ -58,13 +62,16 @@ def _note(noted: dict[Diagnostic, list[int]], problems: Iterable[Diagnostic], va
             where.append(variant)
 
 
-def _qualify(problem: Diagnostic, where: Sequence[int], axes: Sequence[Mapping[str, Scalar]]) -> Diagnostic:
+def _qualify(
+    problem: Diagnostic, where: Sequence[int], axes: Sequence[Mapping[str, Scalar]], sizes: Mapping[str, int]
+) -> Diagnostic:
+    """The problem with the axis values that all its variants share, where no other variant has them."""
     if len(where) == len(axes):
         return problem
     shared = dict(axes[where[0]])
     for variant in where:
         shared = {axis: value for axis, value in shared.items() if axes[variant][axis] == value}
-    explained = sum(all(values[axis] == value for axis, value in shared.items()) for values in axes)
+    explained = math.prod(size for axis, size in sizes.items() if axis not in shared)
     if explained == len(where):
         suffix = _values(shared)
     else:

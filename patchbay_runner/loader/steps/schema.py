@@ -69,8 +69,11 @@ def _capture_key(node: Node, report: Report) -> str | None:
     return key
 
 
-def _when(node: Node, report: Report) -> bool:
+def _when(node: Node, report: Report) -> bool | None:
     """False skips the step. Any other value runs it."""
+    if not isinstance(node.value, str | int | float):
+        report.error(node, f"found {describe(node)}", 'a string or a boolean; "false" skips the step')
+        return None
     return node.value is not False and node.value != "false"
 
 

@@ -1,0 +1,58 @@
+"""The reference of sim files names every key, and its examples load."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from patchbay_runner.loader import binaries, conditions, nat, simtable, topology
+from patchbay_runner.loader.steps import captures, schema
+from patchbay_runner.model.links import PRESET_ALIASES, PRESETS
+from patchbay_runner.model.nat import NAT_MODES
+from tests.unit.loading import Loading, loading
+
+__all__ = ["loading"]
+
+REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "toml.md").read_text(encoding="utf-8")
+TABLES = {
+    "sim": simtable._FIELDS,
+    "router": topology._ROUTER,
+    "device": topology._DEVICE,
+    "interface": topology._INTERFACE,
+    "nat": nat._BEHAVIOURS | nat._FLAT_TIMEOUTS,
+    "condition": conditions._ALL_FIELDS,
+    "binary": binaries._BINARY,
+    "prepare": binaries._PREPARE,
+    "capture": captures._CAPTURE_FIELDS,
+    "results": captures._RESULT_FIELDS,
+    "step": schema.FIELDS,
+    "structure": schema.STRUCTURE,
+    "aliases": schema.KEY_ALIASES,
+    "actions": schema.ACTIONS,
+    "action aliases": schema.ALIASES,
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_is_in_the_reference(table: str) -> None:
+    assert [key for key in TABLES[table] if f"`{key}`" not in REFERENCE] == []
+
+
+def test_every_preset_and_mode_is_in_the_reference() -> None:
+    assert [name for name in (*PRESETS, *PRESET_ALIASES, *NAT_MODES) if f'`"{name}"`' not in REFERENCE] == []
+
+
+def test_the_first_example_loads(loading: Loading) -> None:
+    example = re.findall(r"```toml\n(.*?)```", REFERENCE, re.DOTALL)[0]
+    plan = loading.plan(example, network="")
+    assert [step.id for step in plan.steps] == ["web", "client"]
+
+
+def test_the_presets_figures_are_those_of_the_reference() -> None:
+    for name, preset in PRESETS.items():
+        rate = f"{preset.rate_kbit / 1000:g}" if preset.rate_kbit else "unlimited"
+        cells = f"| {preset.latency_ms:g} | {preset.jitter_ms:g} | {preset.loss_pct:g} | {rate} |"
+        (row,) = [line for line in REFERENCE.splitlines() if line.startswith(f'| `"{name}"`') and line.count("|") == 6]
+        assert row.endswith(cells)
