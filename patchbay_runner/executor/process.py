@@ -165,6 +165,9 @@ class Process:
         """Lets go of the outputs, also of those that a child still holds; what is in them is still read."""
         for channel in self.channels.values():
             channel.output.close()
+        if self.exit_code is not None:
+            # A child that holds a pipe keeps an exit from being told for a moment; there is no such moment left.
+            self._finish()
 
     def captured(self, values: Values) -> None:
         self._observer.captured(self, values)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from patchbay_runner.executor import ending
 from patchbay_runner.model.assertions import parse_assertion
 from patchbay_runner.model.recording import HISTORY_LIMIT
 from patchbay_runner.model.steps import Assert, Capture, Run, Spawn, Step, Wait, WaitFor
@@ -17,7 +18,9 @@ READY = Capture(name="ready", regex=r"ready (\w+)")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    # Where init does not reap, killed children of ended programs look alive for ever.
+    monkeypatch.setattr(ending, "_KILL_PATIENCE_S", 0.2)
     return Bench(tmp_path)
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from patchbay_runner.executor import ending
 from patchbay_runner.model.steps import Capture, Run, Spawn, Wait, WaitFor
 from tests.unit.executor_support import Bench, sh
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    # Where init does not reap, killed children of ended programs look alive for ever.
+    monkeypatch.setattr(ending, "_KILL_PATIENCE_S", 0.2)
     return Bench(tmp_path)
 
 
@@ -215,6 +218,14 @@ def test_output_on_the_way_out_is_kept(bench: Bench) -> None:
     assert recorder.log("a") == recorder.log("b") == b"up\nbye\n"
     assert recorder.node_log().count(b"bye\n") == 2
     assert recorder.values["b.word"].history == ("up", "bye")
+
+
+def test_an_exit_in_the_last_moment_is_told(bench: Bench) -> None:
+    script = "setsid sleep 1 & exec sleep 60"
+    captures = (Capture(name="x", regex="x"),)
+    recorder = bench.passes(Spawn(id="a", device="web", cmd=sh(script), captures=captures), Wait(duration_s=0.2))
+    assert recorder.of_kind("process_exited")[0]["exit_code"] == -15
+    assert bench.value("a.exit_code") == "-15"
 
 
 def test_sim_timeout_inside_a_step(bench: Bench) -> None:
