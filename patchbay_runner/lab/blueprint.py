@@ -27,6 +27,9 @@ from patchbay_runner.model.topology import Device, NatV6, Router, Topology
 NodeKind = Literal["ix", "router", "device"]
 DEFAULT_MTU = 1500
 
+# Members of a LAN that is longer give entries of the host-wide neighbour tables back soon.
+_CROWD = 100
+
 # The kernel refuses the 1,024th port of a bridge; longer LANs get further bridges behind the first.
 PORTS_PER_BRIDGE = 1000
 
@@ -56,7 +59,8 @@ class Cable(msgspec.Struct, frozen=True):
 class InterfaceBlueprint(msgspec.Struct, frozen=True):
     """A node's own interface; a bridge has no cable. `routes` leave by it.
 
-    `neighbours` are the ports whose hardware addresses the node knows for good.
+    `neighbours` are the ports whose hardware addresses the node knows for good. `is_crowded` tells a LAN where knowing
+    all others takes more than the host has room for.
     """
 
     port: Port
@@ -65,6 +69,7 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
     neighbours: tuple[Port, ...]
     routes: tuple[Route, ...]
     cable: Cable | None = None
+    is_crowded: bool = False
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -228,9 +233,16 @@ class _Drawing:
 
     def _member_interface(self, port: Port, is_default: bool) -> InterfaceBlueprint:
         key = port.node, port.interface
-        gateway = self._plan.lans[port.lan].gateway
-        routes = default_routes(_reachable(gateway, port)) if is_default else ()
-        return InterfaceBlueprint(port, self._indices[key], self._mtus[key], (gateway,), routes, self._cable(port))
+        lan = self._plan.lans[port.lan]
+        return InterfaceBlueprint(
+            port,
+            self._indices[key],
+            self._mtus[key],
+            neighbours=(lan.gateway,),
+            routes=default_routes(_reachable(lan.gateway, port)) if is_default else (),
+            cable=self._cable(port),
+            is_crowded=len(lan.members) > _CROWD,
+        )
 
     def _lan_interface(self, owner: str) -> InterfaceBlueprint:
         lan = self._plan.lans[owner]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import given
 
 from patchbay_runner.lab.addressing import IX
@@ -101,6 +102,12 @@ def test_a_narrow_uplink_is_known_to_those_above_it() -> None:
 def test_a_long_lan_gets_further_bridges() -> None:
     router = draw_blueprint(one_lan(2500, IpSupport.V4_ONLY)).nodes["r"]
     assert [bridge.name for bridge in router.bridges] == ["lan", "seg0", "seg1", "seg2"]
+
+
+@pytest.mark.parametrize(("members", "crowded"), [(100, False), (101, True)])
+def test_members_of_a_crowd_are_told_so(members: int, crowded: bool) -> None:
+    interface = draw_blueprint(one_lan(members)).nodes["d0"].interfaces[0]
+    assert interface.is_crowded is crowded
 
 
 def test_a_v4_only_lan_carries_no_ipv6() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
+from pyroute2.netlink.rtnl.ndtmsg import ndtmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from patchbay_runner.kernel.netlink import (
@@ -29,6 +30,7 @@ from patchbay_runner.kernel.netlink import (
     describe,
     no_generated_addresses,
     replace_route,
+    resolve_neighbours,
     set_bridge_entry,
     set_link,
     set_neighbour,
@@ -177,6 +179,17 @@ def test_neighbours_and_bridge_entries() -> None:
     assert (message.get_attr("NDA_DST"), message.get_attr("NDA_LLADDR")) == ("fe80::1", MAC_TEXT)
     entry = decoded(set_bridge_entry(3, MAC), ndmsg)
     assert (entry["family"], entry["state"], entry["flags"], entry.get_attr("NDA_LLADDR")) == (7, 0x40, 4, MAC_TEXT)
+
+
+@pytest.mark.parametrize(("family", "table"), [(wire.AF_INET, "arp_cache"), (wire.AF_INET6, "ndisc_cache")])
+def test_resolution_of_an_interface_is_set_in_its_table(family: int, table: str) -> None:
+    request = resolve_neighbours(3, family, reachable_ms=4000, unicast_probes=0, queue_bytes=1 << 20)
+    message = decoded(request, ndtmsg)
+    assert (message["family"], message.get_attr("NDTA_NAME")) == (family, table)
+    settings = message.get_attr("NDTA_PARMS")
+    names = ("IFINDEX", "BASE_REACHABLE_TIME", "UCAST_PROBES", "QUEUE_LENBYTES")
+    assert [settings.get_attr(f"NDTPA_{name}") for name in names] == [3, 4000, 0, 1 << 20]
+    assert describe(request) == f"set {table} of index 3"
 
 
 @pytest.mark.parametrize(

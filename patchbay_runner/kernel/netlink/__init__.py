@@ -40,6 +40,7 @@ from patchbay_runner.kernel.netlink.links import (
     set_up,
     veth,
 )
+from patchbay_runner.kernel.netlink.resolution import resolve_neighbours
 from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "dump_routes",
     "no_generated_addresses",
     "replace_route",
+    "resolve_neighbours",
     "set_bridge_entry",
     "set_link",
     "set_neighbour",

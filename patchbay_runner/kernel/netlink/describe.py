@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from patchbay_runner.kernel.netlink import addresses, links, wire
+from patchbay_runner.kernel.netlink import addresses, links, resolution, wire
 
 _U32 = struct.Struct("=I")
 _VERBS = {0: "add", 1: "delete", 2: "read", 3: "set"}  # rtnetlink numbers every object's messages in this order
@@ -90,6 +90,13 @@ def _neighbour(body: bytes) -> str:
     return f"neighbour {_ip(family, attributes.get(addresses.NDA_DST, b''))}{at} on index {ifindex}"
 
 
+def _resolution(body: bytes) -> str:
+    attributes = wire.parse_attributes(body, 4)
+    settings = wire.parse_attributes(attributes.get(resolution.NDTA_PARMS, b""), 0)
+    table = _text(attributes.get(resolution.NDTA_NAME, b""))
+    return f"{table} of index {_number(settings[resolution.NDTPA_IFINDEX])}"
+
+
 def _ip(family: int, address: bytes) -> str:
     if len(address) != (4 if family == wire.AF_INET else 16):
         return address.hex() or "?"
@@ -110,4 +117,5 @@ _BODIES: dict[int, Callable[[bytes], str]] = {
     wire.RTM_NEWADDR: _address,
     wire.RTM_NEWROUTE: _route,
     wire.RTM_NEWNEIGH: _neighbour,
+    wire.RTM_NEWNEIGHTBL: _resolution,
 }
