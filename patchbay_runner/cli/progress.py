@@ -230,6 +230,8 @@ def failure_place(failure: Failure, total: int) -> str:
     if failure.step is not None:
         fields = {"step": failure.step, "action": failure.action, "id": failure.id, "device": failure.device}
         return f"in {step_text(fields, total)}"
+    if failure.phase == "internal" and not failure.traceback:
+        return "because its sandbox did not survive"
     return {
         "lab": "while its network was built",
         "host": "because this host cannot run it",

@@ -210,7 +210,7 @@ def test_a_sandbox_that_is_killed_is_a_defect_and_the_others_run(project: Projec
     os.kill(agent, signal.SIGKILL)
     ended = finish(process)
     assert ended.returncode == 3
-    assert "slow failed by a defect of patchbay" in ended.stdout
+    assert "slow failed because its sandbox did not survive" in ended.stdout
     assert "SIGKILL" in ended.stdout
     assert project.read("slow/sim.json")["error"]["phase"] == "internal"
     assert project.read("slow/results.json")["captures"]["measured.value"]["value"] == "42"

@@ -88,6 +88,7 @@ def test_the_summary_shows_results_and_explains_failures(tmp_path: Path) -> None
         (Failure(phase="lab", message="home: no"), "while its network was built"),
         (Failure(phase="host", message="disk full"), "because this host cannot run it"),
         (Failure(phase="internal", message="oops", traceback="Traceback"), "by a defect of patchbay"),
+        (Failure(phase="internal", message="killed"), "because its sandbox did not survive"),
     ],
 )
 def test_a_failure_without_a_step_says_when_it_came(tmp_path: Path, failure: Failure, place: str) -> None:
@@ -97,7 +98,7 @@ def test_a_failure_without_a_step_says_when_it_came(tmp_path: Path, failure: Fai
     console, screen = make_console()
     print_summary(console, [sim], tmp_path, 1)
     assert f"relay failed {place}" in lines_of(screen)
-    assert (f"  see {tmp_path}/relay/traceback.txt" in lines_of(screen)) == (failure.phase == "internal")
+    assert (f"  see {tmp_path}/relay/traceback.txt" in lines_of(screen)) == bool(failure.traceback)
 
 
 def plain_view(sims: list[SimRecord], *, is_verbose: bool = False) -> tuple[View, io.StringIO]:
