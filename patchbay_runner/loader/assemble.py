@@ -31,14 +31,14 @@ from patchbay_runner.model.plan import Binary, Plan, Prepare
 
 class _Drafts(msgspec.Struct, frozen=True):
     drafts: tuple[Draft, ...]
-    report: Report
+    report: Report | None
 
 
 class _Programs(msgspec.Struct, frozen=True):
     binaries: tuple[Binary, ...]
     prepare: tuple[Prepare, ...]
     unbuilt: tuple[str, ...]
-    report: Report
+    report: Report | None
 
 
 def assemble(source: Source, reader: Reader, report: Report) -> list[Plan]:
@@ -84,7 +84,7 @@ class _Assembler:
         located = self._topologies.at(values)
         steps = [compiled.at(values) for compiled in self._steps]
         for report in (programs.report, located.report, *[step.report for step in steps]):
-            if report.errors or report.warnings:
+            if report is not None:
                 self.noted.add(index, report)
         drafts = [draft for step in steps for draft in step.drafts]
         parts, later = self._place(drafts, located.network, index)
@@ -116,7 +116,7 @@ class _Assembler:
             placed = self._placed.get(key)
             if placed is None:
                 placed = self._placed[key] = place(draft, step_id, network, self._source.binaries, counted)
-            if placed.report.errors:
+            if placed.report is not None:
                 self.noted.add(index, placed.report)
             parts += placed.parts
             later += placed.unbuilt
@@ -124,8 +124,7 @@ class _Assembler:
                 counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
         report = Report()
         check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)
-        if report.errors:
-            self.noted.add(index, report)
+        self.noted.add(index, report.or_none())
         return parts, tuple(later)
 
     def _read_programs(self, values: Mapping[str, str]) -> _Programs:
@@ -141,7 +140,7 @@ class _Assembler:
             binaries=tuple(entry for _, entry in found if entry is not None),
             prepare=tuple(entry for _, entry in prepared if entry is not None),
             unbuilt=tuple(later),
-            report=report,
+            report=report.or_none(),
         )
 
 
@@ -158,7 +157,7 @@ class _DraftsOf:
         if nodes and all(map(is_skipped, nodes)):
             report = Report()  # what is skipped may mention what this variant does not have
         drafts = [self._draft(node, report) for node in nodes]
-        return _Drafts(tuple(drafts) or (Draft(node=self._node),), report)
+        return _Drafts(tuple(drafts) or (Draft(node=self._node),), report.or_none())
 
     def _draft(self, node: Node, report: Report) -> Draft:
         if is_skipped(node):

@@ -11,16 +11,16 @@ from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
-from patchbay_runner.loader.diagnostics import Report, one_of, unknown
-from patchbay_runner.loader.network import Network, explain_variable
+from patchbay_runner.loader.diagnostics import Report, one_of
+from patchbay_runner.loader.network import Network
 from patchbay_runner.loader.node import Node, quote
-from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
+from patchbay_runner.loader.nodechecks import check_device, check_names
+from patchbay_runner.loader.steps.draft import Draft, Use
 from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.interpolation import rename_captures
 from patchbay_runner.model.steps import Assert, ProcessStep, ResultKeys, SetLinkCondition, Step
 
 RECORDING = ("run", "spawn", "gen-certs", "gen-file")
-_ON_LINKS = ("link-down", "link-up", "set-default-route", "set-link-condition")
 _NOWHERE = ("wait", "wait-for", "assert")
 _TEXTS = {"run": ("cmd", "env"), "spawn": ("cmd", "env"), "gen-certs": ("san",), "gen-file": ("content",)}
 _RESULT_KEYS = ("duration", "up_bytes", "down_bytes", "latency_ms")
@@ -39,7 +39,7 @@ class Counted(msgspec.Struct, frozen=True):
 NONE_COUNTED = Counted()
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One final step: the captures that it records, waits for and reads, the spawn that it starts or awaits.
 
     `step` is None for a step that is wrong; what it refers to is checked all the same.
@@ -55,11 +55,11 @@ class Part(msgspec.Struct, frozen=True):
     awaits: str = ""
 
 
-class Placed(msgspec.Struct, frozen=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """What a draft becomes on a network."""
 
     parts: tuple[Part, ...]
-    report: Report
+    report: Report | None
     unbuilt: tuple[str, ...] = ()
 
 
@@ -71,7 +71,7 @@ def instances_of(draft: Draft, network: Network) -> int:
 def place(draft: Draft, step_id: str, network: Network, binaries: Collection[str], counted: Counted) -> Placed:
     """The final steps of a draft whose id is `step_id`."""
     placing = _Placing(draft, step_id, network, binaries, counted)
-    return Placed(tuple(placing.parts()), placing.report, draft.unbuilt)
+    return Placed(tuple(placing.parts()), placing.report.or_none(), draft.unbuilt)
 
 
 class _Placing:
@@ -87,8 +87,8 @@ class _Placing:
         self.report = Report()
 
     def parts(self) -> Iterator[Part]:
-        self.check_device()
-        self.check_names()
+        check_device(self.draft, self.network, self.report)
+        check_names(self.draft, self.network, self.binaries, self.report)
         if self.draft.step is None:
             waits = [use for use in self.draft.uses if use.kind in ("capture", "check")]
             known = tuple([use for use in waits if use.name.rpartition(".")[0] not in self.ids])
@@ -102,47 +102,6 @@ class _Placing:
             yield from self.wait_for()
         else:
             yield self.single()
-
-    def check_device(self) -> None:
-        device, network = self.draft.device, self.network
-        if not device or network.is_broken or is_dynamic(device):
-            return
-        node = self.draft.place("device")
-        if not network.has_node(device) and device not in network.counts:
-            message, expected = unknown("device", device, network.names())
-            if not network.topology.routers:
-                expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
-            self.report.error(node, message, expected)
-        elif self.draft.action in _ON_LINKS:
-            self.check_interface(node)
-
-    def check_interface(self, node: Node) -> None:
-        device = self.network.first_of(self.draft.device)
-        if device is None:
-            kind = "the internet exchange" if self.draft.device == "ix" else "a router"
-            self.report.error(node, f"{quote(self.draft.device)} is {kind}", "a device")
-            return
-        key = "to" if self.draft.action == "set-default-route" else "interface"
-        if key in self.draft.node.value:
-            named = self.draft.node.value[key]
-            names = [interface.name for interface in device.interfaces]
-            if isinstance(named.value, str) and named.value not in names:
-                self.report.error(named, *unknown("interface", named.value, names))
-
-    def check_names(self) -> None:
-        for use in self.draft.uses:
-            if use.kind == "binary" and use.name not in self.binaries:
-                self.report.error(use.node, *unknown("binary", use.name, self.binaries))
-            elif use.kind == "variable" and not self.network.is_broken:
-                self.check_variable(use)
-
-    def check_variable(self, use: Use) -> None:
-        exists = self.network.variables.get(use.name.upper())
-        if exists is None:
-            self.report.error(use.node, *explain_variable(use.name, self.network))
-        elif not exists:
-            family = "IPv6" if use.name.upper().startswith("NETSIM_IP6_") else "IPv4"
-            self.report.error(use.node, f"${use.name} is never there: its router carries no {family}")
 
     def single(self) -> Part:
         """A step of its own: it may mean all instances of a counted step in some places, none in others."""

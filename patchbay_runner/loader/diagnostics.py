@@ -14,6 +14,8 @@ from patchbay_runner.model.steps import Scalar
 class Report:
     """The problems found so far. Errors stop the load at its end, warnings do not."""
 
+    __slots__ = ("errors", "warnings")
+
     def __init__(self) -> None:
         self.errors: list[Diagnostic] = []
         self.warnings: list[Diagnostic] = []
@@ -27,6 +29,10 @@ class Report:
     def file_error(self, file: str, message: str, expected: str = "", line: int = 0) -> None:
         self.errors.append(Diagnostic(file, line, "", message, expected))
 
+    def or_none(self) -> Report | None:
+        """The report when it says anything. Thousands of variants keep what was found; most of it is nothing."""
+        return self if self.errors or self.warnings else None
+
     def extend(self, other: Report) -> None:
         self.errors += other.errors
         self.warnings += other.warnings
@@ -39,7 +45,9 @@ class VariantReport:
         self._errors: dict[Diagnostic, list[int]] = {}
         self._warnings: dict[Diagnostic, list[int]] = {}
 
-    def add(self, variant: int, report: Report) -> None:
+    def add(self, variant: int, report: Report | None) -> None:
+        if report is None:
+            return
         _note(self._errors, report.errors, variant)
         _note(self._warnings, report.warnings, variant)
 

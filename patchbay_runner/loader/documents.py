@@ -117,12 +117,12 @@ def _locate(value: Any, place: Place, file: str, key: str) -> Node:
     if isinstance(value, dict):
         assert isinstance(children, dict)
         table = {name: _locate(item, children[name], file, join_key(key, name)) for name, item in value.items()}
-        return Node(table, file, place.line, key)
+        return Node(table, file, place.line, key, all(child.is_fixed for child in table.values()))
     if isinstance(value, list):
         assert isinstance(children, list)
-        array = (_locate(item, children[index], file, f"{key}[{index}]") for index, item in enumerate(value))
-        return Node(tuple(array), file, place.line, key)
-    return Node(value, file, place.line, key)
+        array = tuple(_locate(item, children[index], file, f"{key}[{index}]") for index, item in enumerate(value))
+        return Node(array, file, place.line, key, all(child.is_fixed for child in array))
+    return Node(value, file, place.line, key, not isinstance(value, str) or "${" not in value)
 
 
 def _check_numbers(node: Node, report: Report) -> None:

@@ -18,7 +18,10 @@ _LEAST_IPV6_MTU = 1280
 
 
 class Network(msgspec.Struct, frozen=True):
-    """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist."""
+    """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.
+
+    `is_open` and `vague` are those of the tables that it was read from.
+    """
 
     topology: Topology = Topology()
     counts: dict[str, int] = {}
@@ -26,10 +29,21 @@ class Network(msgspec.Struct, frozen=True):
     devices: dict[str, Device] = {}
     variables: dict[str, bool] = {}
     unbuilt: tuple[str, ...] = ()
-    is_broken: bool = False
+    is_open: bool = False
+    vague: frozenset[str] = frozenset()
 
     def has_node(self, name: str) -> bool:
         return name in self.devices or name in self.routers or name == "ix"
+
+    def is_certain_of(self, name: str) -> bool:
+        """Whether the topology was read well enough to say that `name` is not there, or has no such interface."""
+        return not self.is_open and not any(name == vague or name.startswith(f"{vague}-") for vague in self.vague)
+
+    def is_certain_of_variable(self, variable: str) -> bool:
+        """The same of an address variable."""
+        tail = variable.upper().partition("_IP6_" if "_IP6_" in variable.upper() else "_IP_")[2]
+        prefixes = [ip_variables(vague)[0].removeprefix("NETSIM_IP_") for vague in self.vague]
+        return not self.is_open and not any(tail.startswith(prefix) for prefix in prefixes)
 
     def names(self) -> list[str]:
         """What a step's `device` may say."""
@@ -42,7 +56,6 @@ class Network(msgspec.Struct, frozen=True):
 
 def check_network(written: Written, report: Report) -> Network:
     """Checks every name that a topology refers to; the network is usable for further checks even when wrong."""
-    before = len(report.errors)
     _check_duplicates(written, report)
     routers = {router.name: router for router, _ in written.routers}
     _check_routers(written, routers, report)
@@ -58,7 +71,8 @@ def check_network(written: Written, report: Report) -> Network:
         devices={device.name: device for device in topology.devices},
         variables=variables,
         unbuilt=tuple(unbuilt_line(node, what) for node, what in written.unbuilt),
-        is_broken=written.is_broken or len(report.errors) > before,
+        is_open=written.is_open,
+        vague=frozenset(written.vague),
     )
 
 

@@ -18,13 +18,17 @@ from patchbay_runner.model.topology import Origin
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-class Node(msgspec.Struct, frozen=True):
-    """`value` is a scalar, a tuple of nodes (array) or a dict of nodes (table). `key` is the dotted path."""
+class Node(msgspec.Struct, frozen=True, gc=False):
+    """`value` is a scalar, a tuple of nodes (array) or a dict of nodes (table). `key` is the dotted path.
+
+    `is_fixed` means that no string in it holds a placeholder, so that it is the same in every variant.
+    """
 
     value: Any
     file: str
     line: int
     key: str
+    is_fixed: bool = False
 
     @property
     def origin(self) -> Origin:

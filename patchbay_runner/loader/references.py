@@ -74,7 +74,8 @@ class _Explainer:
         elif self._skipped(name):
             self._report.error(node, f'the spawn {quote(name)} is skipped by its "when"', 'the same "when" here')
         else:
-            spawns = [other.id for other in self._parts[:position] if other.action == "spawn"]
+            spawns = [other.id for other in self._parts[:position] if other.action == "spawn" and other.id]
+            spawns += [draft.id for draft in self._absent if draft.action == "spawn" and draft.id]
             self._report.error(node, *unknown("spawn", name, spawns))
 
     def _unknown(self, use: Use) -> None:
@@ -95,7 +96,7 @@ class _Explainer:
                 use.node, f'{quote(use.name)} is of a step that is skipped by its "when"', 'the same "when" here'
             )
         else:
-            ids = [part.id for part in self._parts if part.id]
+            ids = [part.id for part in self._parts if part.id] + [draft.id for draft in self._absent if draft.id]
             hint = did_you_mean(step, ids)
             message = f"{quote(use.name)} is of no step: there is no {quote(step)} that records captures{hint}"
             self._report.error(use.node, message, "" if hint else one_of(ids))

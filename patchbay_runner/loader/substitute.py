@@ -21,6 +21,8 @@ _PATTERNS = {namespace: re.compile(r"\$\$|\$\{" + namespace + r"\.([^${}\s]+)\}"
 def mentions(node: Node, namespace: Namespace) -> frozenset[str]:
     """The keys of `namespace` that the strings of `node` mention."""
     value = node.value
+    if node.is_fixed:
+        return frozenset()
     if isinstance(value, str):
         return frozenset(found[1] for found in _PATTERNS[namespace].finditer(value) if found[1])
     if isinstance(value, dict):
@@ -32,6 +34,8 @@ def mentions(node: Node, namespace: Namespace) -> frozenset[str]:
 
 def substitute(node: Node, namespace: Namespace, values: Mapping[str, str], report: Report) -> Node:
     """`node` with its placeholders replaced; parts without one are shared."""
+    if node.is_fixed:
+        return node
     value = node.value
     if isinstance(value, str):
         return _substitute_text(node, value, namespace, values, report) if "$" in value else node

@@ -22,7 +22,7 @@ class Located(msgspec.Struct, frozen=True):
 
     network: Network
     name: str | None
-    report: Report
+    report: Report | None
 
 
 class TopologyFinder:
@@ -35,7 +35,7 @@ class TopologyFinder:
         self._fixed: PerValues[Located] | None = None
         named = frozenset[str]()
         if self._topology is None:
-            self._fixed = PerValues(frozenset(), lambda _: Located(Network(), None, Report()))
+            self._fixed = PerValues(frozenset(), lambda _: Located(Network(), None, None))
         elif self._topology.inline is not None:
             self._fixed = _networks(self._topology.inline, None)
         elif self._topology.name is not None:
@@ -52,7 +52,7 @@ class TopologyFinder:
         node = substitute(self._topology.name, "matrix", values, Report())  # [sim] reports what is undefined
         document = self._find(node, report) if isinstance(node.value, str) and node.value.strip() else None
         if document is None:
-            missing = Located(Network(is_broken=True), None, report)
+            missing = Located(Network(is_open=True), None, report.or_none())
             return PerValues(frozenset(), lambda _: missing)
         path = document.path.resolve()
         if path not in self._files:
@@ -83,7 +83,7 @@ def _networks(tables: Mapping[str, Node], document: Document | None, name: str |
         replaced = {
             key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in TOPOLOGY_KEYS
         }
-        return Located(check_network(read_topology(replaced, report), report), name, report)
+        return Located(check_network(read_topology(replaced, report), report), name, report.or_none())
 
     return PerValues(keys, read)
 

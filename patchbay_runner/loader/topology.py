@@ -68,13 +68,18 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct):
-    """What the tables say, before names are checked and counts expanded. `unbuilt` is what nothing builds yet."""
+    """What the tables say, before names are checked and counts expanded.
+
+    `unbuilt` is what nothing builds yet. `is_open` means that a node's name could not be read, `vague` are devices of
+    which something could not: nothing is said of steps that may mean these.
+    """
 
     routers: list[tuple[Router, Node]] = []
     devices: list[Counted] = []
     regions: list[tuple[Region, Node]] = []
     unbuilt: list[tuple[Node, str]] = []
-    is_broken: bool = False
+    is_open: bool = False
+    vague: set[str] = set()
 
     def topology(self) -> Topology:
         """The topology with counted devices expanded."""
@@ -96,21 +101,23 @@ def instances(counted: Counted) -> list[Device]:
 
 def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
     """Reads `[[router]]`, `[device.*]` and `[region.*]`."""
-    before = len(report.errors)
     written = Written()
     for node in items_of(tables.get("router")):
         _read_router(node, written, report)
     for name, node in table_of(tables.get("device")).items():
+        before = len(report.errors)
         _read_device(name, node, written, report)
+        if len(report.errors) > before:
+            written.vague.add(name)
     for name, node in table_of(tables.get("region")).items():
         _read_region(name, node, written, report)
-    written.is_broken = len(report.errors) > before
     return written
 
 
 def _read_router(node: Node, written: Written, report: Report) -> None:
     values = read_table(node, _ROUTER, report, "a router")
     if values is None or not require(node, values, ("name",), report, "a router"):
+        written.is_open = True
         return
     check_node_name(node.value["name"], values["name"], "router", report)
     if "downlink" in values and "downlink_condition" in values:

@@ -16,7 +16,7 @@ from patchbay_runner.model.steps import Step
 UseKind = Literal["capture", "requires", "check", "result", "binary", "variable"]
 
 
-class Use(msgspec.Struct, frozen=True):
+class Use(msgspec.Struct, frozen=True, gc=False):
     """A name that a step refers to, and where."""
 
     kind: UseKind
@@ -24,7 +24,7 @@ class Use(msgspec.Struct, frozen=True):
     node: Node
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`step` is None when the step is wrong; then it may record anything, and the rest is what could be read of it.
 
     `id` is "" where none is written.
@@ -51,7 +51,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         return node
 
 
-class Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True, gc=False):
     """A step's table: the nodes as written and the values that the converters made of them."""
 
     node: Node
@@ -86,7 +86,7 @@ class Table(msgspec.Struct, frozen=True):
         return [use for key in keys if self.has(key) for use in _uses(self.at(key))]
 
 
-class Built(msgspec.Struct, frozen=True):
+class Built(msgspec.Struct, frozen=True, gc=False):
     """What a family makes of a table."""
 
     step: Step
