@@ -1,30 +1,35 @@
 """Blueprint to kernel, in bulk: one namespace after another, each with one or two large batches of requests.
 
-A member's veth pair is made from inside the member, whose one batch then holds everything that it needs. The bridge of
-a LAN comes up last, and its ports carry no IPv6 of their own: otherwise every member's multicast would flood all the
-ports made before it, and the cost of a node would grow with their number.
+A second thread makes the namespaces while the first fills them. A member's veth pair is made from inside the member,
+whose one batch then holds everything that it needs. The bridge of a LAN comes up last, and its ports carry no IPv6 of
+their own: otherwise every member's multicast would flood all the ports made before it, and the cost of a node would
+grow with their number.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
-from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import netlink, nftables, syscalls
 from patchbay_runner.kernel.namespaces import own_namespace
+from patchbay_runner.kernel.namespaces_ahead import NamespacesAhead
 from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import requests
-from patchbay_runner.lab.addressing import IX
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
+
+# As long as the kernel takes it: an hour, in milliseconds.
+_NEVER_MS = "3600000"
 
 
 class NetworkBuilder:
     """Builds a blueprint once. `namespaces` maps every node to its network namespace; the caller closes them."""
 
     def __init__(self, blueprint: Blueprint) -> None:
-        self._blueprint = blueprint
+        self._nodes = list(blueprint.nodes.values())
         self._sysctls = Sysctls()
+        self._sysctls_ahead = Sysctls()
         self._inherited = _inherited_sysctls(self._sysctls)
         self._sockets: dict[str, NetlinkSocket] = {}
         self.namespaces: dict[str, int] = {}
@@ -34,48 +39,59 @@ class NetworkBuilder:
 
         The exchange lives in the caller's own network namespace, to which the caller returns.
         """
-        home = self.namespaces[IX] = own_namespace("net")
+        home = own_namespace("net")
         try:
-            for node in self._blueprint.nodes.values():
-                if node.name != IX:
-                    syscalls.unshare(syscalls.CLONE_NEWNET)
-                    self.namespaces[node.name] = own_namespace("net")
-                self._raise_node(node)
+            self._raise_nodes(home)
             # Insiders first: a LAN's bridge starts to forward when everything behind it stands.
-            for node in reversed(self._blueprint.nodes.values()):
+            for node in reversed(self._nodes):
                 if node.bridges:
                     syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
                     self._open_lan(node)
         finally:
             self._sysctls.close()
+            self._sysctls_ahead.close()
             for sock in self._sockets.values():
                 sock.close()
             syscalls.setns(home, syscalls.CLONE_NEWNET)
 
-    def _raise_node(self, node: NodeBlueprint) -> None:
+    def _raise_nodes(self, home: int) -> None:
+        exchange, *others = self._nodes
+
+        def prepare(index: int, netns: int) -> tuple[int, NetlinkSocket]:
+            return netns, self._prepare(others[index], self._sysctls_ahead)
+
+        with NamespacesAhead(len(others), prepare, _discard) as made:
+            self._raise_node(exchange, home, self._prepare(exchange, self._sysctls))
+            for node, (netns, sock) in zip(others, made, strict=True):
+                self._raise_node(node, netns, sock)
+
+    def _prepare(self, node: NodeBlueprint, sysctls: Sysctls) -> NetlinkSocket:
+        """Settings and a socket of the namespace that the thread is in."""
+        sysctls.write(node.name, (*self._inherited, *self._first_sysctls(node)))
+        return NetlinkSocket(node.name)
+
+    def _raise_node(self, node: NodeBlueprint, netns: int, sock: NetlinkSocket) -> None:
         """Everything that a node can have before the members of its LAN are there."""
-        self._sysctls.write(node.name, (*self._inherited, *self._first_sysctls(node)))
-        sock = NetlinkSocket(node.name)
-        try:
-            sock.batch(list(self._first_requests(node)))
-            if node.bridges:
-                self._sysctls.write(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
-        except KernelError:
-            sock.close()
-            raise
+        self.namespaces[node.name] = netns
+        self._sockets[node.name] = sock
+        sock.batch(list(self._first_requests(node)))
         if node.bridges:
-            self._sockets[node.name] = sock
+            syscalls.setns(netns, syscalls.CLONE_NEWNET)
+            self._sysctls.write(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
         else:
-            sock.close()
+            self._sockets.pop(node.name).close()
 
     def _first_sysctls(self, node: NodeBlueprint) -> Iterator[tuple[str, str]]:
         """What has to be set before the namespace's interfaces appear.
 
-        One write for a device of both families and none for one of IPv4: there are many of them.
+        Little for a device of both families and nothing for one of IPv4: there are many of them.
         """
         if node.v6:
             # Addresses and routes are the plan's: no router solicitations, and nothing learned from advertisements.
             yield "ipv6/conf/default/accept_ra", "0"
+            # A host says twice to which multicast groups it belongs (RFC 3810). Nobody here asks to know, and the
+            # bridge floods it: 1,000 members kept both processors busy for 3.5 s, and lost packets of others.
+            yield "ipv6/conf/default/mldv2_unsolicited_report_interval", _NEVER_MS
         elif node.bridges:
             yield "ipv6/conf/default/disable_ipv6", "1"
         if node.bridges and self._sysctls.read("bridge/bridge-nf-call-iptables"):
@@ -98,12 +114,20 @@ class NetworkBuilder:
         """Raises the bridges, then gives the LAN's interface its addresses, neighbours and routes."""
         lan = next(interface for interface in node.interfaces if interface.cable is None)
         batch = [netlink.no_generated_addresses(lan.index)] if lan.port.v6 is not None else []
+        # Before the bridge is up: meanwhile its closed ports swallow what the members say when they come up.
+        batch += requests.neighbour_requests(lan)
         batch += [netlink.set_up(bridge.index) for bridge in reversed(node.bridges)]
-        self._sockets[node.name].batch(batch + list(requests.settled_requests(lan)))
+        self._sockets[node.name].batch([*batch, *requests.address_requests(lan), *requests.route_requests(lan)])
         if node.ruleset:
             nftables.load(self.namespaces[node.name], node.ruleset, node.name)
         # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
         self._sysctls.write(node.name, node.sysctls)
+
+
+def _discard(made: tuple[int, NetlinkSocket]) -> None:
+    netns, sock = made
+    sock.close()
+    os.close(netns)
 
 
 def _members(node: NodeBlueprint) -> Iterator[InterfaceBlueprint]:
