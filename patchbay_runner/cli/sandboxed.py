@@ -56,7 +56,8 @@ def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) 
     try:
         with _interruptible():
             lab = Lab.build(job.plan.topology, options)
-        return asyncio.run(_run_steps(job, Agent(program_environment(os.environ), options, lab), recorder, context))
+        agent = Agent(program_environment(os.environ), options, lab)
+        return asyncio.run(_run_steps(job, lab, agent, recorder, context))
     except _Interrupted:
         return INTERRUPTED
     except HostError as error:
@@ -67,7 +68,9 @@ def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) 
         return Failure(phase="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
 
 
-async def _run_steps(job: SimJob, agent: Agent, recorder: SandboxRecorder, context: SandboxContext) -> Failure | None:
+async def _run_steps(
+    job: SimJob, lab: Lab, agent: Agent, recorder: SandboxRecorder, context: SandboxContext
+) -> Failure | None:
     """The steps, while the agent answers whoever else asks something of the lab."""
     options = RunOptions(
         project_root=Path(job.project_root),
@@ -75,7 +78,7 @@ async def _run_steps(job: SimJob, agent: Agent, recorder: SandboxRecorder, conte
         binaries=job.binaries,
         timeout_s=job.timeout_s,
     )
-    steps = asyncio.create_task(run_plan(job.plan, agent.lab, recorder, options))
+    steps = asyncio.create_task(run_plan(job.plan, lab, recorder, options))
     serving = asyncio.create_task(agent.serve(context.control))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -16,9 +16,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from patchbay_runner.errors import CommandNotFound, KernelError, StepError
 from patchbay_runner.kernel import syscalls
-from patchbay_runner.kernel.mounts import DEVICE_DIRECTORY, returning_to_own_mounts
+from patchbay_runner.kernel.mounts import DEVICE_DIRECTORY
 from patchbay_runner.kernel.namespaces import own_namespace
 
 # What execvp(3) searches when the environment has no PATH.
@@ -38,17 +40,41 @@ class NodeView:
     utsns: int | None = None
 
 
+class Home(msgspec.Struct, frozen=True):
+    """Where a process that starts programs in nodes belongs: its namespaces and working directory, by descriptor."""
+
+    netns: int
+    mntns: int
+    utsns: int
+    directory: int
+
+    @classmethod
+    def here(cls) -> Home:
+        """The calling thread's. The caller closes it."""
+        directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return cls(own_namespace("net"), own_namespace("mnt"), own_namespace("uts"), directory)
+
+    def close(self) -> None:
+        for fd in (self.netns, self.mntns, self.utsns, self.directory):
+            os.close(fd)
+
+
 @contextmanager
-def entered_view(view: NodeView) -> Iterator[None]:
-    """Runs the body in all namespaces of a node, then returns to its own ones and to its working directory."""
-    with ExitStack() as stack:
-        _enter(stack, view.netns, "net", syscalls.CLONE_NEWNET)
+def entered_view(view: NodeView, home: Home) -> Iterator[None]:
+    """Runs the body in all namespaces of a node, then returns to `home`, whatever the body did."""
+    try:
+        syscalls.setns(view.netns, syscalls.CLONE_NEWNET)
         if view.utsns is not None:
-            _enter(stack, view.utsns, "uts", syscalls.CLONE_NEWUTS)
-        stack.enter_context(returning_to_own_mounts())
+            syscalls.setns(view.utsns, syscalls.CLONE_NEWUTS)
         if view.mntns is not None:
             syscalls.setns(view.mntns, syscalls.CLONE_NEWNS)
         yield
+    finally:
+        # Entering a mount namespace also moves the working directory to its root.
+        syscalls.setns(home.mntns, syscalls.CLONE_NEWNS)
+        os.fchdir(home.directory)
+        syscalls.setns(home.utsns, syscalls.CLONE_NEWUTS)
+        syscalls.setns(home.netns, syscalls.CLONE_NEWNET)
 
 
 def start(
@@ -61,16 +87,20 @@ def start(
     stdout: int,
     stderr: int,
     nofile: tuple[int, int] | None = None,
+    home: Home | None = None,
 ) -> int:
     """Starts a program in a node and returns its pid, which is also its session and process group.
 
     `argv[0]` is searched in the PATH of `env`, as the node sees it. `nofile` is the program's RLIMIT_NOFILE (soft,
-    hard), None the agent's own. Every other signal disposition, mask and descriptor is a fresh program's.
+    hard), None the agent's own; `home` is `Home.here()`, for who has it. Signals and descriptors are a fresh program's.
     Raises CommandNotFound when the program is not there or cannot be executed, StepError for a bad `cwd`, KernelError.
     """
     stdio = (stdin, stdout, stderr)
     with ExitStack() as stack:
-        stack.enter_context(entered_view(view))
+        if home is None:
+            home = Home.here()
+            stack.callback(home.close)
+        stack.enter_context(entered_view(view, home))
         _change_directory(cwd)
         program = find_program(argv[0], env)
         if nofile is not None:
@@ -158,13 +188,6 @@ def kill_all() -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _enter(stack: ExitStack, fd: int, kind: str, flag: int) -> None:
-    home = own_namespace(kind)
-    stack.callback(os.close, home)
-    syscalls.setns(fd, flag)
-    stack.callback(syscalls.setns, home, flag)
 
 
 def _change_directory(cwd: str) -> None:

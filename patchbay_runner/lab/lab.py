@@ -16,7 +16,7 @@ from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import mounts, netlink
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
 from patchbay_runner.kernel.netlink import NetlinkSocket
-from patchbay_runner.kernel.process import NodeView, start
+from patchbay_runner.kernel.process import Home, NodeView, start
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, default_routes, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
@@ -59,6 +59,7 @@ class Lab:
         self._down: set[tuple[str, str]] = set()
         self._namespaces: dict[str, int] = {}
         self._views: dict[str, NodeView] = {}
+        self._home = Home.here()
         self._variables: dict[str, str] | None = None
 
     @classmethod
@@ -78,6 +79,7 @@ class Lab:
         for fd in self._namespaces.values():
             os.close(fd)
         self._namespaces.clear()
+        self._home.close()
 
     @property
     def nodes(self) -> list[str]:
@@ -137,6 +139,7 @@ class Lab:
                 stdout=stdout,
                 stderr=stderr,
                 nofile=self._options.open_files,
+                home=self._home,
             )
 
     def socket(self, node: str, family: int, kind: int, protocol: int = 0) -> socket.socket:

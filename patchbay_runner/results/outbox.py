@@ -11,6 +11,8 @@ from collections import deque
 # What is kept for a reader that does not read. Past it the outbox says that it is full, and its user holds back.
 BACKLOG_BYTES = 8 << 20
 _BATCH_BYTES = 256 << 10
+# Each write wakes the parent, which then competes with the program that is just being started.
+_GATHER_S = 0.005
 
 
 class Outbox:
@@ -29,7 +31,7 @@ class Outbox:
         return self._bytes >= BACKLOG_BYTES
 
     def send(self, line: bytes) -> None:
-        """Queues a line, newline included. On an event loop the lines of one turn leave in one write."""
+        """Queues a line, newline included. On an event loop the lines of a few milliseconds leave in one write."""
         if self.is_closed:
             return
         self._lines.append(line)
@@ -39,7 +41,7 @@ class Outbox:
             self.pump()
         elif self._scheduled is not loop:
             self._scheduled = loop
-            loop.call_soon(self._pump_on, loop)
+            loop.call_later(_GATHER_S, self._pump_on, loop)
 
     def pump(self) -> None:
         """Writes what the pipe takes now."""

@@ -30,6 +30,7 @@ class SandboxRecorder:
         self._encoder = msgspec.json.Encoder()
         self._names: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
         self._announced: set[Path] = set()
+        self._made: set[Path] = set()
         self._changed: dict[str, CaptureValue] = {}
         self._results: tuple[StepResult, ...] | None = None
         self._sent_counts: dict[str, int] = {}
@@ -98,7 +99,9 @@ class SandboxRecorder:
         path = self.log_path(node, step, stream)
         if path not in self._announced:
             self._announced.add(path)
-            make_directories(path.parent, self._owner)
+            if path.parent not in self._made:
+                make_directories(path.parent, self._owner)
+                self._made.add(path.parent)
             relative = path.relative_to(self._directory)
             self._send(messages.LogOpened(node, step, stream, str(relative)))
         return open_append(path, self._owner)
