@@ -58,7 +58,8 @@ class Scheduler:
                 self._terminal.close()
         if self._terminal:
             self._terminal.show_summary(self._directory.path, time.monotonic() - started_s)
-        return exit_code(self._directory.sims, is_interrupted=self._interruption.count > 0)
+        is_interrupted = self._directory.was_interrupted = self._interruption.count > 0
+        return exit_code(self._directory.sims, is_interrupted=is_interrupted)
 
     async def _run_sims(self) -> None:
         for sim, job in zip(self._directory.sims, self._jobs, strict=True):

@@ -14,6 +14,7 @@ from typing import Self
 from patchbay_runner import __version__
 from patchbay_runner.errors import HostError, PatchbayError
 from patchbay_runner.model.plan import Plan
+from patchbay_runner.model.recording import Failure
 from patchbay_runner.results import documents, lock, reports
 from patchbay_runner.results.documents import RunStatus, SimSummary, Status, document_time
 from patchbay_runner.results.files import Owner, make_directories, point_symlink, write_atomically
@@ -42,6 +43,8 @@ class RunDirectory:
         self._runtime_s: float | None = None
         self._status = RunStatus.RUNNING
         self._next_write_s = 0.0
+        # Set by who runs the sims: an interruption may come when the running one has its verdict already.
+        self.was_interrupted = False
 
     @classmethod
     def create(cls, work_dir: Path, plans: Sequence[Plan], owner: Owner | None = None) -> RunDirectory:
@@ -87,8 +90,13 @@ class RunDirectory:
             sim.write_if_due()
 
     def close(self, *, is_interrupted: bool = False) -> None:
-        """Writes the final documents and lets go of the lock."""
-        was_cut = is_interrupted or any(sim.state.status is Status.INTERRUPTED for sim in self.sims)
+        """Writes the final documents and lets go of the lock. A sim that still runs was cut short with the run."""
+        for sim in self.sims:
+            if sim.state.status is Status.RUNNING:
+                sim.end(Failure(phase="interrupted", message="interrupted"))
+        was_cut = (
+            is_interrupted or self.was_interrupted or any(sim.state.status is Status.INTERRUPTED for sim in self.sims)
+        )
         self._status = RunStatus.INTERRUPTED if was_cut else RunStatus.DONE
         self._ended_at, self._runtime_s = datetime.now(UTC), time.monotonic() - self._started_s
         combined = documents.CombinedResults(runs=tuple(sim.state.combined(self.path.name) for sim in self.sims))

@@ -123,6 +123,25 @@ def test_a_sim_without_a_verdict_of_its_own_takes_the_one_it_is_given(tmp_path: 
     assert read_json(directory.path / "manifest.json")["simulations"][0]["error"] == "the sandbox was killed"
 
 
+def test_what_still_runs_when_a_run_is_cut_short_was_interrupted(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), RunDirectory.create(tmp_path, [plan()]) as directory:
+        directory.sims[0].start()
+        raise KeyboardInterrupt
+    manifest = read_json(directory.path / "manifest.json")
+    assert (manifest["status"], manifest["simulations"][0]["status"]) == ("interrupted", "interrupted")
+    assert read_json(directory.sims[0].directory / "sim.json")["status"] == "interrupted"
+
+
+def test_a_run_may_be_interrupted_between_sims(tmp_path: Path) -> None:
+    with RunDirectory.create(tmp_path, [plan()]) as directory:
+        (sim,) = directory.sims
+        sim.start()
+        sim.end(None)
+        directory.was_interrupted = True
+    manifest = read_json(directory.path / "manifest.json")
+    assert (manifest["status"], manifest["simulations"][0]["status"]) == ("interrupted", "ok")
+
+
 def test_messages_may_be_cut_anywhere(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path, [plan()]) as directory:
         (sim,) = directory.sims

@@ -1,0 +1,82 @@
+"""Ctrl-C at any moment of a run: exit code 130, everything written, nothing left, and never a traceback."""
+
+from __future__ import annotations
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from patchbay_runner.results import lock
+from tests.netns.support.run_records import assert_readable
+from tests.netns.support.run_stubborn import PHASES, Run
+from tests.netns.support.running import Project, finish
+
+_FRACTIONS = (0.1, 0.35, 0.6, 0.85)
+
+
+@pytest.fixture(scope="module")
+def lengths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+    """How many seconds each phase takes here, from a run that nobody interrupts."""
+    run = Run.start(Project(tmp_path_factory.mktemp("whole")))
+    measured: dict[str, float] = run.phase_lengths()
+    ended = finish(run.process)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return measured
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, lengths: dict[str, float], tmp_path: Path) -> None:
+    def interrupt(fraction: float) -> None:
+        root = tmp_path / str(fraction)
+        root.mkdir()
+        run = Run.start(Project(root))
+        try:
+            if phase == "loading":
+                run.find("zygote")  # before, the interpreter is at its imports and answers for itself
+                time.sleep(0.02 * fraction)
+            else:
+                run.wait_for_phase(phase)
+                time.sleep(lengths[phase] * fraction)
+            _interrupt(run)
+        except AssertionError as error:
+            raise AssertionError(f"{fraction:.0%} of {phase}: {error}") from error
+        finally:
+            finish(run.process)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(interrupt, _FRACTIONS))
+
+
+def _interrupt(run: Run) -> None:
+    project = run.project
+    hit = run.detailed_phase
+    run.process.send_signal(signal.SIGINT)
+    asked_s = time.monotonic()
+    ended = finish(run.process)
+    took_s = time.monotonic() - asked_s
+    assert "Traceback" not in ended.stdout + ended.stderr, ended
+    assert project.processes() == {}
+    if ended.returncode == 0:
+        assert hit == "following", ended
+        return
+    assert ended.returncode == 130, (hit, ended)
+    # The deaf programs have a second.
+    assert took_s < 5, hit
+    if not project.latest.exists():
+        assert hit == "loading"
+        return
+    assert_readable(project.root)
+    assert not lock.is_held(project.latest)
+    manifest = project.read("manifest.json")
+    assert manifest["status"] == "interrupted", (hit, ended)
+    statuses = [sim["status"] for sim in manifest["simulations"]]
+    assert "running" not in statuses, (hit, ended)
+    if hit not in ("loading", "following"):
+        # Programs that get their time to end may do so after the last step has passed.
+        expected = ("ok", "interrupted") if hit == "teardown" else ("interrupted",)
+        assert statuses[0] in expected, (hit, ended)
+        assert statuses[1] == "pending", (hit, ended)
+        assert project.read("stubborn/results.json")["status"] == statuses[0]
