@@ -105,7 +105,7 @@ def one_of(names: Iterable[str]) -> str:
     """The names as a sentence's list, shortened to what a reader takes in."""
     shown = [quote(name) for name in names]
     if not shown:
-        return "none: there are none"
+        return "nothing"
     if len(shown) > 24:
         shown = [*shown[:24], f"... ({len(shown) - 24} more)"]
     if len(shown) == 1:

@@ -99,7 +99,8 @@ class _Explainer:
             ids = [part.id for part in self._parts if part.id] + [draft.id for draft in self._absent if draft.id]
             hint = did_you_mean(step, ids)
             message = f"{quote(use.name)} is of no step: there is no {quote(step)} that records captures{hint}"
-            self._report.error(use.node, message, "" if hint else one_of(ids))
+            expected = one_of(ids) if ids else "a step before this one; none records captures"
+            self._report.error(use.node, message, "" if hint else expected)
 
     def _report_leftover(self, use: Use, namespace: str) -> None:
         where = {"matrix": "[matrix] is replaced before groups are", "group": "it is replaced in group steps only"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of, unknown
 from patchbay_runner.loader.extends import Definition
@@ -105,6 +105,8 @@ class _Flattening:
         if definition is None:
             return []
         if definition.is_group:
+            if is_skipped(node):
+                self.report = Report()  # what a call that is left out lacks is no matter
             return self.group(node, definition)
         if "vars" in table:
             message = f'"vars" is for groups, and {quote(definition.name)} is a template'
@@ -122,6 +124,8 @@ class _Flattening:
     def group(self, call: Node, definition: Definition) -> list[Node]:
         """The group's steps; the call's `when` guards all of them."""
         variables = self.variables(call, definition)
+        if variables is None:
+            return []
         steps = []
         for child in _group_steps(definition):
             replaced = substitute(child, "matrix", self.values, self.report)
@@ -157,29 +161,42 @@ class _Flattening:
                 merged[key] = child if given is None else _joined(key, given, child)
         return call.with_value(merged)
 
-    def variables(self, call: Node, definition: Definition) -> dict[str, str]:
-        """The variables of a call of a group."""
+    def variables(self, call: Node, definition: Definition) -> dict[str, str] | None:
+        """The variables of a call of a group; None when they cannot be read."""
         for key, child in call.value.items():
             if key not in ("use", "vars", "when"):
                 self.report.error(child, f"{quote(key)} says nothing to a call of a group", '"vars" or "when"')
-        given = call.value.get("vars")
-        if given is None:
-            return {}
+        given = call.value.get("vars", call.with_value({}))
         if not isinstance(given.value, dict):
             self.report.error(given, f"found {describe(given)}", 'a table such as { device = "relay" }')
-            return {}
-        wanted = sorted(mentions(definition.node, "group"))
-        variables = {}
+            return None
+        before = len(self.report.errors)
+        wanted = _variables(_reachable(call, self.definitions))
         for name, child in given.value.items():
-            if not isinstance(child.value, str | int | float):
-                self.report.error(child, f"found {describe(child)}", "a string, a number or a boolean")
-            elif name not in wanted:
+            if name not in wanted:
                 hint = did_you_mean(name, wanted)
                 message = f"the group {quote(definition.name)} has no variable {quote(name)}{hint}"
                 self.report.error(child, message, "" if hint else one_of(wanted))
-            else:
-                variables[name] = scalar_text(child.value)
-        return variables
+            elif not isinstance(child.value, str | int | float):
+                self.report.error(child, f"found {describe(child)}", "a string, a number or a boolean")
+        for name in _variables(_certain(definition, self.definitions)):
+            if name not in given.value:
+                message = f"the group {quote(definition.name)} needs the variable {quote(name)}"
+                self.report.error(given, message, f'"{name}" in "vars"')
+        if len(self.report.errors) > before:
+            return None
+        return {name: scalar_text(child.value) for name, child in given.value.items()}
+
+
+def _variables(definitions: Iterable[Definition]) -> list[str]:
+    """The variables of a group that definitions mention."""
+    return sorted(frozenset().union(*(mentions(definition.node, "group") for definition in definitions)))
+
+
+def _certain(group: Definition, definitions: Mapping[str, Definition]) -> list[Definition]:
+    """The group and the templates that it uses whatever its variables are."""
+    uses = [table_of(child)["use"].value for child in _group_steps(group) if "use" in table_of(child)]
+    return [group, *(definitions[use] for use in uses if isinstance(use, str) and use in definitions)]
 
 
 def _joined(key: str, given: Node, child: Node) -> Node:

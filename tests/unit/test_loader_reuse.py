@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from patchbay_runner.model.steps import Capture, ProcessStep, ResultKeys, Spawn
+from patchbay_runner.model.steps import Capture, GenCerts, ProcessStep, ResultKeys, Spawn
 from tests.unit.loading import NETWORK, Loading, loading
 
 __all__ = ["loading"]
@@ -85,6 +85,13 @@ def test_requires_append_and_results_replace(loading: Loading) -> None:
     assert step.results == ResultKeys(down_bytes="own.size")
 
 
+def test_other_arrays_are_replaced(loading: Loading) -> None:
+    template = '[[step-template]]\nname = "t"\naction = "gen-certs"\nsan = ["a"]\n'
+    step = loading.step(f'use = "t"\nid = "c"\nsan = ["b"]\n{template}')
+    assert isinstance(step, GenCerts)
+    assert step.san == ("b",)
+
+
 def test_a_template_without_a_command_takes_the_calls(loading: Loading) -> None:
     step = loading.step('use = "t"\ncmd = ["call"]\n[[step-template]]\nname = "t"\ndevice = "client"\nargs = ["own"]')
     assert isinstance(step, ProcessStep)
@@ -119,6 +126,35 @@ def test_a_template_may_use_the_variables_of_the_group_that_uses_it(loading: Loa
     )
     assert isinstance(step, ProcessStep)
     assert step.cmd == ("a", "1", "1")
+
+
+def test_a_variable_may_choose_the_template(loading: Loading) -> None:
+    text = (
+        '[[step-group]]\nname = "g"\n[[step-group.step]]\nuse = "${group.kind}-t"\ndevice = "client"\n'
+        '[[step-template]]\nname = "a-t"\ncmd = ["a", "${group.only_a}"]\n'
+        '[[step-template]]\nname = "b-t"\ncmd = ["b"]\n'
+    )
+    step = loading.step(f'use = "g"\nvars = {{ kind = "a", only_a = 1 }}\n{text}')
+    assert isinstance(step, ProcessStep)
+    assert step.cmd == ("a", "1")
+    assert isinstance(loading.step(f'use = "g"\nvars = {{ kind = "b" }}\n{text}'), ProcessStep)
+    assert len(loading.errors(f'[[step]]\nuse = "g"\nvars = {{ kind = "a" }}\n{text}')) == 1
+
+
+def test_variables_of_a_template_alone_are_the_groups(loading: Loading) -> None:
+    text = (
+        'use = "g"\nvars = { x = "1" }\n[[step-group]]\nname = "g"\n[[step-group.step]]\nuse = "t"\n'
+        '[[step-template]]\nname = "t"\ndevice = "client"\ncmd = ["a", "${group.x}"]\n'
+    )
+    step = loading.step(text)
+    assert isinstance(step, ProcessStep)
+    assert step.cmd == ("a", "1")
+    (error,) = loading.errors("[[step]]\n" + text.replace('{ x = "1" }', "{}"))
+    assert error == 'step[0].vars: the group "g" needs the variable "x"'
+
+
+def test_a_call_that_is_left_out_needs_no_variables(loading: Loading) -> None:
+    assert loading.steps(GROUP + '[[step]]\nuse = "g"\nwhen = "false"') == ()
 
 
 MATRIX = (
