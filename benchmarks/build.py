@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 PAUSE_S = 5.0
+# Mininet takes minutes for a thousand hosts and the ratio does not hang on its noise: there it runs once.
+_MININET_REPEATED_UP_TO = 500
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
 
@@ -56,6 +58,8 @@ def _row(count: int, rounds: int, with_mininet: bool) -> dict[str, Any]:
     for number in range(rounds):
         # Whoever comes first in one round comes last in the next.
         for name in list(contestants)[:: 1 if number % 2 == 0 else -1]:
+            if name == "mininet" and number > 0 and count > _MININET_REPEATED_UP_TO:
+                continue
             measured[name].append(_measure(contestants[name]))
     return _summary(count, measured)
 
