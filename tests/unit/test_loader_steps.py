@@ -164,6 +164,8 @@ def test_certificates(loading: Loading) -> None:
         ("{ rate = 10000, loss = 0.5, latency = 40 }", LinkCondition(rate_kbit=10_000, loss_pct=0.5, latency_ms=40)),
         ('{ rate_kbit = "1e3", loss_pct = "0.5" }', LinkCondition(rate_kbit=1000, loss_pct=0.5)),
         ("{}", LinkCondition()),
+        ('{ loss_pct = 0, rate_kbit = "0", latency_ms = 0.0 }', LinkCondition()),
+        ("{ loss_pct = 100, corrupt_pct = 100 }", LinkCondition(loss_pct=100, corrupt_pct=100)),
     ],
 )
 def test_link_conditions(loading: Loading, action: str, key: str, written: str, condition: LinkCondition) -> None:
