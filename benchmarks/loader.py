@@ -133,7 +133,7 @@ def measure() -> dict[str, object]:
     return {"benchmark": "loader", "variants": VARIANTS, "results": results}
 
 
-def main() -> None:
+def main(_arguments: list[str] | None = None) -> None:
     """Prints the figures as JSON."""
     print(json.dumps(measure(), indent=2))
 

@@ -29,8 +29,9 @@ class SandboxRecorder:
         self._outbox = Outbox(pipe_fd)
         self._encoder = msgspec.json.Encoder()
         self._names: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
-        self._announced: set[Path] = set()
-        self._made: set[Path] = set()
+        self._log_paths: dict[tuple[str, str, Stream], Path] = {}
+        self._announced: set[tuple[str, str, Stream]] = set()
+        self._made: set[str] = set()
         self._changed: dict[str, CaptureValue] = {}
         self._results: tuple[StepResult, ...] | None = None
         self._sent_counts: dict[str, int] = {}
@@ -54,9 +55,12 @@ class SandboxRecorder:
 
     def log_path(self, node: str, step: str, stream: Stream) -> Path:
         """Where `open_log` writes."""
-        directory = self._below("nodes", node)
-        stem = f"{self._names[directory].file_of(step)}.{stream}" if step else stream
-        return directory / f"{stem}.log"
+        path = self._log_paths.get((node, step, stream))
+        if path is None:
+            directory = self._below("nodes", node)
+            stem = f"{self._names[directory].file_of(step)}.{stream}" if step else stream
+            path = self._log_paths[node, step, stream] = directory / f"{stem}.log"
+        return path
 
     def write_file(self, relative: str, content: bytes, mode: int = 0o644) -> Path:
         """Writes a file below the sim's directory. Raises ValueError for a path that leads out of it."""
@@ -97,11 +101,11 @@ class SandboxRecorder:
 
     def _open(self, node: str, step: str, stream: Stream) -> int:
         path = self.log_path(node, step, stream)
-        if path not in self._announced:
-            self._announced.add(path)
-            if path.parent not in self._made:
+        if (node, step, stream) not in self._announced:
+            self._announced.add((node, step, stream))
+            if node not in self._made:
                 make_directories(path.parent, self._owner)
-                self._made.add(path.parent)
+                self._made.add(node)
             relative = path.relative_to(self._directory)
             self._send(messages.LogOpened(node, step, stream, str(relative)))
         return open_append(path, self._owner)
