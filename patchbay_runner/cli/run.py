@@ -15,6 +15,7 @@ from patchbay_runner.cli.parameters import duration_s
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
 from patchbay_runner.cli.session import Session
+from patchbay_runner.cli.supervision import Interruption
 from patchbay_runner.errors import NotBuilt
 from patchbay_runner.kernel.sandbox import Zygote
 from patchbay_runner.loader import load
@@ -66,6 +67,8 @@ def run(
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
+        interruption = Interruption()
+        interruption.note_signals()
         directory = stack.enter_context(RunDirectory.create(work_dir, loaded.plans, owner))
         session.run_directory = directory
         jobs = [
@@ -79,7 +82,10 @@ def run(
             )
             for sim, paths in zip(directory.sims, binaries, strict=True)
         ]
-        return asyncio.run(Scheduler(zygote, directory, jobs, is_verbose=is_verbose).run())
+        try:
+            return asyncio.run(Scheduler(zygote, directory, jobs, interruption, is_verbose=is_verbose).run())
+        finally:
+            interruption.note_signals()
 
 
 def refuse_unbuilt(plans: Sequence[Plan]) -> None:

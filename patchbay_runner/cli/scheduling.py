@@ -34,13 +34,19 @@ class Scheduler:
     """Takes the sims of a run directory from pending to their verdicts."""
 
     def __init__(
-        self, zygote: Zygote, directory: RunDirectory, jobs: Sequence[SimJob], *, is_verbose: bool = False
+        self,
+        zygote: Zygote,
+        directory: RunDirectory,
+        jobs: Sequence[SimJob],
+        interruption: Interruption,
+        *,
+        is_verbose: bool = False,
     ) -> None:
         self._zygote = zygote
         self._directory = directory
         self._jobs = jobs
         self._is_verbose = is_verbose
-        self._interruption = Interruption()
+        self._interruption = interruption
         self._terminal: Terminal | None = None
 
     async def run(self) -> int:
@@ -51,6 +57,8 @@ class Scheduler:
         started_s = time.monotonic()
         self._interruption.listen_to_signals()
         self._interruption.subscribe(self._acknowledge)
+        if self._interruption.count:
+            self._open_terminal()
         try:
             await _with_background(self._run_sims(), self._keep_current())
         finally:

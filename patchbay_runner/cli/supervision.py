@@ -37,11 +37,13 @@ class Interruption:
 
     def listen_to_signals(self) -> None:
         """From here on the running loop turns Ctrl-C, SIGTERM and SIGHUP into requests to stop."""
-        for signum in _SIGNALS:
-            # Under nohup SIGHUP is ignored, and is meant to be. SIGINT is ignored in a shell's background jobs too,
-            # but whoever sends one to a run on purpose wants it to stop.
-            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(signum, self.request)
+        for signum in _heeded_signals():
+            asyncio.get_running_loop().add_signal_handler(signum, self.request)
+
+    def note_signals(self) -> None:
+        """The same before there is a loop and when it is over: what is being written then is written to its end."""
+        for signum in _heeded_signals():
+            signal.signal(signum, lambda _signum, _frame: self.request())
 
     def request(self) -> None:
         """Asks to stop."""
@@ -53,6 +55,14 @@ class Interruption:
         """Calls `listener` at each request; returns what ends that."""
         self._listeners.add(listener)
         return lambda: self._listeners.discard(listener)
+
+
+def _heeded_signals() -> list[signal.Signals]:
+    """Under nohup SIGHUP is ignored, and is meant to be.
+
+    SIGINT is ignored in a shell's background jobs too, but whoever sends one to a run on purpose wants it to stop.
+    """
+    return [signum for signum in _SIGNALS if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
 
 
 class Supervisor:

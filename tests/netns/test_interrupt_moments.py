@@ -11,24 +11,16 @@ import pytest
 
 from patchbay_runner.results import lock
 from tests.netns.support.run_records import assert_readable
-from tests.netns.support.run_stubborn import PHASES, Run
+from tests.netns.support.run_stubborn import PHASES, Run, phase_lengths
 from tests.netns.support.running import Project, finish
 
 _FRACTIONS = (0.1, 0.35, 0.6, 0.85)
 
 
-@pytest.fixture(scope="module")
-def lengths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """How many seconds each phase takes here, from a run that nobody interrupts."""
-    run = Run.start(Project(tmp_path_factory.mktemp("whole")))
-    measured: dict[str, float] = run.phase_lengths()
-    ended = finish(run.process)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return measured
-
-
 @pytest.mark.parametrize("phase", PHASES)
-def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, lengths: dict[str, float], tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, tmp_path: Path) -> None:
+    length_s = phase_lengths()[phase]
+
     def interrupt(fraction: float) -> None:
         root = tmp_path / str(fraction)
         root.mkdir()
@@ -39,7 +31,7 @@ def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, lengths: dict
                 time.sleep(0.02 * fraction)
             else:
                 run.wait_for_phase(phase)
-                time.sleep(lengths[phase] * fraction)
+                time.sleep(length_s * fraction)
             _interrupt(run)
         except AssertionError as error:
             raise AssertionError(f"{fraction:.0%} of {phase}: {error}") from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
+from tests.netns.support.run_records import assert_readable
 from tests.netns.support.run_remains import children
-from tests.netns.support.running import Project
+from tests.netns.support.running import Project, finish
 
 _NAME = "stubborn"
 
@@ -166,3 +170,17 @@ class Run:
                 return pid
             time.sleep(0.001)
         return None
+
+
+@functools.cache
+def phase_lengths() -> dict[str, float]:
+    """How many seconds each phase takes here. The shorter of two runs: a machine with other work makes one long."""
+    measured = []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory(prefix="pb") as name:
+            run = Run.start(Project(Path(name)))
+            measured.append(run.phase_lengths())
+            ended = finish(run.process)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+            assert_readable(run.project.latest)
+    return {phase: min(lengths[phase] for lengths in measured) for phase in PHASES}
