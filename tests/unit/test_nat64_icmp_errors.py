@@ -243,3 +243,7 @@ def test_an_error_about_somebody_elses_packet_is_dropped() -> None:
     stranger = ipv4(udp(b"?"), UDP, source=b"\xf0\0\x20\x01", destination=HOST)
     with pytest.raises(Untranslatable, match="address"):
         to_ipv6(error_v4(3, 3, quoted=stranger))
+    with pytest.raises(Untranslatable, match="address"):
+        to_ipv4(error_v6(1, 4, quoted=ipv6(udp(b"?"), UDP, source=HOST_V6, destination=CLIENT[:-1] + b"\x99")))
+    with pytest.raises(Untranslatable, match="address"):
+        to_ipv4(error_v6(1, 4, quoted=SENT_V6))

@@ -78,6 +78,10 @@ class Addresses:
             self._touch(v6, v4)
         return v6
 
+    def known(self, v6: bytes) -> bytes | None:
+        """The pool address of a client that has one."""
+        return self._by_client.get(v6)
+
     def pool_address(self, v6: bytes) -> bytes | None:
         """The pool address of a client, made when it has none. None for what is no client: prefix, multicast, `::`."""
         v4 = self._by_client.get(v6)

@@ -47,9 +47,11 @@ class Relay:
             try:
                 end = HEADROOM + receive(place)
             except OSError as error:
-                if error.errno != errno.ENETDOWN:
+                # Told once when the link goes down, from where it may come back, and once when it is removed, which
+                # takes its name from the socket.
+                if error.errno != errno.ENETDOWN or not self._socket.getsockname()[0]:
                     raise
-                continue  # told once each time that the link goes down; it may come up again
+                continue
             version = buffer[IP_AT] >> 4
             if version == 6:
                 if stop := to_ipv4(end):

@@ -80,7 +80,7 @@ class Translator:
         """Translates what comes for a client: several packets when it had to be cut. Otherwise as `to_ipv4`."""
         datagram: Datagram | None = parse_ipv4(packet)
         assert datagram is not None
-        source, destination = self._ipv6_address(datagram.source), self.addresses.client(datagram.destination)
+        source, destination = self._host(datagram.source), self.addresses.client(datagram.destination)
         if source is None or destination is None:
             raise Untranslatable("address")
         identification = int.from_bytes(packet[4:6])
@@ -103,12 +103,9 @@ class Translator:
             return replace(datagram, fragment=None)
         return self.reassembler.add(datagram, now_s)
 
-    def _ipv4_address(self, v6: bytes) -> bytes | None:
-        """The other half of either: a host's or a client's."""
-        return self.addresses.embedded(v6) or self.addresses.pool_address(v6)
-
-    def _ipv6_address(self, v4: bytes) -> bytes | None:
-        return self.addresses.client(v4) if self.addresses.is_pool(v4) else self.addresses.embed(v4)
+    def _host(self, v4: bytes) -> bytes | None:
+        """How clients know a host; nobody has an address of the pool but clients."""
+        return None if self.addresses.is_pool(v4) else self.addresses.embed(v4)
 
     def _ipv4(
         self, datagram: Datagram, source: bytes, destination: bytes, partial: bool, quoted: bool = False
@@ -146,7 +143,7 @@ class Translator:
         inner = parse_ipv6(icmp.quoted_octets(error, False, message[_ICMP_HEADER:]), quoted=True)
         limit = min(self._config.wan_mtu, self._config.lan_mtu - IPV6_HEADER + IPV4_HEADER)
         translated = icmp.error_to_ipv4(error, limit)
-        source, destination = self._ipv4_address(inner.source), self._ipv4_address(inner.destination)
+        source, destination = self.addresses.embedded(inner.source), self.addresses.known(inner.destination)
         if source is None or destination is None:
             raise Untranslatable("address")
         quote = self._ipv4(inner, source, destination, partial=False, quoted=True)
@@ -174,7 +171,7 @@ class Translator:
         inner = parse_ipv4(quoted_octets, quoted=True)
         limit = min(self._config.lan_mtu, self._config.wan_mtu + IPV6_HEADER - IPV4_HEADER)
         translated = icmp.error_to_ipv6(error, IPV4_HEADER + inner.length, limit)
-        source, destination = self._ipv6_address(inner.source), self._ipv6_address(inner.destination)
+        source, destination = self.addresses.client(inner.source), self._host(inner.destination)
         if source is None or destination is None:
             raise Untranslatable("address")
         packet = build_ipv6(self._ipv6(inner, source, destination, partial=False, quoted=True))
