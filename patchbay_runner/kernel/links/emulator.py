@@ -1,0 +1,172 @@
+"""The userspace link engine: it works on every kernel, and the same seed gives the n-th packet the same fate."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import msgspec
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.kernel.links import splice as splicing
+from patchbay_runner.kernel.links.engine import (
+    DirectionStatistics,
+    LinkPort,
+    LinkStatistics,
+    is_wanted,
+    passes_segments_whole,
+)
+from patchbay_runner.kernel.links.relay import RelayCounters
+from patchbay_runner.kernel.links.shard import Shard
+from patchbay_runner.kernel.links.splice import Splice, Way
+from patchbay_runner.model.links import LinkCondition
+
+_SUMMED = ("packets", "bytes", "lost", "overflowed", "reordered", "duplicated", "corrupted", "overrun", "refused")
+
+
+@dataclass(slots=True)
+class _Running:
+    """A direction that is relayed now."""
+
+    number: int
+    splice: Splice
+    shard: Shard
+    condition: LinkCondition
+
+
+@dataclass(slots=True)
+class _Direction:
+    """A direction that is or was impaired; `past` is what earlier conditions have counted."""
+
+    past: DirectionStatistics = field(default_factory=DirectionStatistics)
+    running: _Running | None = None
+
+
+@dataclass(slots=True)
+class _Link:
+    up: _Direction = field(default_factory=_Direction)
+    down: _Direction = field(default_factory=_Direction)
+    impaired: set[Way] = field(default_factory=set)
+
+
+class LinkEmulator:
+    """Impairs links by relaying their frames, in at most `processes` processes of its own (None: one a core).
+
+    They are forked when the first link needs them, so the caller must be single-threaded. `fileno`s tell of their end.
+    """
+
+    name = "emulator"
+
+    def __init__(self, seed: int = 0, processes: int | None = None) -> None:
+        self._seed = seed
+        self._most_shards = processes or len(os.sched_getaffinity(0))
+        self._shards: list[Shard] = []
+        self._links: dict[str, _Link] = {}
+        self._numbers = 0
+
+    def apply(self, port: LinkPort, up: LinkCondition | None, down: LinkCondition | None) -> None:
+        """See `LinkEngine`. Frames on their way keep their delay through a change; lifting a condition sends them."""
+        if is_wanted(up) and port.far_netns is None:
+            raise LabError(f"{port.port} has no upload to impair", port.node)
+        link = self._links.get(port.name, _Link())
+        wishes: tuple[tuple[Way, LinkCondition | None], ...] = (("up", up), ("down", down))
+        for way, condition in wishes:
+            if self._set(port, way, link, condition):
+                self._links[port.name] = link
+
+    def statistics(self) -> list[LinkStatistics]:
+        """See `LinkEngine`. Raises LabError when an emulator has ended by itself."""
+        found = []
+        for name, link in self._links.items():
+            up = self._direction_statistics(link, "up")
+            found.append(LinkStatistics(name, up, self._direction_statistics(link, "down")))
+        return found
+
+    def filenos(self) -> list[int]:
+        """Descriptors that become readable when an emulator process ends, which it never does by itself."""
+        return [shard.fileno() for shard in self._shards]
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for shard in self._shards:
+            shard.close()
+        self._shards.clear()
+
+    def _set(self, port: LinkPort, way: Way, link: _Link, condition: LinkCondition | None) -> bool:
+        direction: _Direction = getattr(link, way)
+        if condition is None or condition.is_clear:
+            if direction.running is not None:
+                self._stop(direction)
+        elif direction.running is None:
+            direction.running = self._start(port, way, condition)
+            link.impaired.add(way)
+        elif condition != direction.running.condition:
+            _change(direction.running, condition)
+        return bool(link.impaired)
+
+    def _start(self, port: LinkPort, way: Way, condition: LinkCondition) -> _Running:
+        number = self._numbers
+        self._numbers += 1
+        shard = self._least_loaded()
+        spliced, receiving, sending = splicing.splice(port, way, number, passes_segments_whole(condition))
+        with receiving, sending:
+            shard.attach(number, f"{port.name}/{way}", self._seed, condition, (receiving, sending))
+        splicing.divert(spliced)
+        return _Running(number, spliced, shard, condition)
+
+    def _stop(self, direction: _Direction) -> None:
+        running = direction.running
+        assert running is not None
+        splicing.restore(running.splice)
+        counters = running.shard.detach(running.number)
+        splicing.remove(running.splice)
+        direction.past = _sum(direction.past, _as_statistics(counters, running.condition))
+        direction.running = None
+
+    def _direction_statistics(self, link: _Link, way: Way) -> DirectionStatistics | None:
+        direction: _Direction = getattr(link, way)
+        if way not in link.impaired:
+            return None
+        running = direction.running
+        if running is None:
+            return direction.past
+        return _sum(direction.past, _as_statistics(running.shard.counters(running.number), running.condition))
+
+    def _least_loaded(self) -> Shard:
+        if len(self._shards) < self._most_shards:
+            self._shards.append(Shard())
+            return self._shards[-1]
+        return min(self._shards, key=lambda shard: len(shard.lines))
+
+
+def _change(running: _Running, condition: LinkCondition) -> None:
+    splicing.set_whole(running.splice, passes_segments_whole(condition))
+    running.shard.change(running.number, condition)
+    running.condition = condition
+
+
+def _as_statistics(counters: RelayCounters, condition: LinkCondition) -> DirectionStatistics:
+    line, lateness = counters.line, counters.lateness
+    return DirectionStatistics(
+        **msgspec.structs.asdict(line),
+        dropped=line.lost + line.overflowed + counters.overrun + counters.refused,
+        overrun=counters.overrun,
+        refused=counters.refused,
+        late_p50_ms=lateness.p50_ms,
+        late_p99_ms=lateness.p99_ms,
+        late_max_ms=lateness.max_ms,
+        overloaded=bool(counters.overrun) or not lateness.is_tolerable(condition.latency_ms),
+    )
+
+
+def _sum(past: DirectionStatistics, now: DirectionStatistics) -> DirectionStatistics:
+    """Both together: counts added, of peaks and lateness the worse."""
+    return msgspec.structs.replace(
+        now,
+        **{name: getattr(past, name) + getattr(now, name) for name in (*_SUMMED, "dropped")},
+        queue_peak_bytes=max(past.queue_peak_bytes, now.queue_peak_bytes),
+        late_p50_ms=max(past.late_p50_ms, now.late_p50_ms),
+        late_p99_ms=max(past.late_p99_ms, now.late_p99_ms),
+        late_max_ms=max(past.late_max_ms, now.late_max_ms),
+        overloaded=past.overloaded or now.overloaded,
+    )

@@ -1,0 +1,97 @@
+"""What the two link engines have in common: the ports that they work on, and what they tell of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from patchbay_runner.model.links import LinkCondition
+
+
+class LinkPort(msgspec.Struct, frozen=True):
+    """Where a link can be impaired. `name` stands for it in seeds, statistics and errors ("laptop.eth0").
+
+    `port` is an interface of the namespace `netns` with the index `ifindex`: a router's end of a member's cable, whose
+    egress is the member's download. The member `far_node` has it as `far_interface` in `far_netns`. A router's LAN
+    bridge has no far end, and only a download.
+    """
+
+    name: str
+    node: str
+    netns: int
+    port: str
+    ifindex: int
+    far_node: str = ""
+    far_netns: int | None = None
+    far_interface: str = ""
+    far_ifindex: int = 0
+
+
+class DirectionStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One direction of a link since it was first impaired. Bytes are frame bytes.
+
+    `lost`, `reordered`, `duplicated` and `corrupted` were asked for; `overflowed` fell to the full queue; `overrun`
+    and `refused` were lost against the wish (by a machine too busy, by an interface that was down). The kernel's
+    engine tells only `dropped`, which is all its losses together. The lateness is the emulator's.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    lost: int = 0
+    overflowed: int = 0
+    reordered: int = 0
+    duplicated: int = 0
+    corrupted: int = 0
+    queue_peak_bytes: int = 0
+    overrun: int = 0
+    refused: int = 0
+    late_p50_ms: float = 0.0
+    late_p99_ms: float = 0.0
+    late_max_ms: float = 0.0
+    overloaded: bool = False
+
+
+class LinkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Both directions of a link; None was never impaired."""
+
+    name: str
+    up: DirectionStatistics | None = None
+    down: DirectionStatistics | None = None
+
+
+class LinkEngine(Protocol):
+    """A mechanism that impairs links."""
+
+    @property
+    def name(self) -> str:
+        """As recorded: "netem" or "emulator"."""
+
+    def apply(self, port: LinkPort, up: LinkCondition | None, down: LinkCondition | None) -> None:
+        """Makes both directions of a link as asked; None or a clear condition leaves nothing in its path.
+
+        Raises KernelError or LabError, and has then changed nothing that can be told from outside.
+        """
+
+    def statistics(self) -> list[LinkStatistics]:
+        """Every link that is or was impaired, in the order of the first time."""
+
+    def close(self) -> None:
+        """Lets go of processes and descriptors; conditions are not lifted."""
+
+
+def is_wanted(condition: LinkCondition | None) -> bool:
+    """Whether there is anything to impair."""
+    return condition is not None and not condition.is_clear
+
+
+def passes_segments_whole(condition: LinkCondition) -> bool:
+    """Whether segments may cross a link uncut: only where no fate befalls a single frame, and none takes its time."""
+    return not (
+        condition.loss_pct
+        or condition.rate_kbit
+        or condition.reorder_pct
+        or condition.duplicate_pct
+        or condition.corrupt_pct
+    )

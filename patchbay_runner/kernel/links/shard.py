@@ -1,0 +1,205 @@
+"""A relay in a process of its own, and its parent's handle. Messages are whole datagrams of a Unix socket pair."""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+import msgspec
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.kernel import syscalls
+from patchbay_runner.kernel.links.line import Line
+from patchbay_runner.kernel.links.priority import set_time_slice
+from patchbay_runner.kernel.links.relay import Relay, RelayCounters, RelayedLine
+from patchbay_runner.model.links import LinkCondition
+
+_MESSAGE_BYTES = 1 << 16
+_ANSWER_TIMEOUT_S = 30.0
+# The least that the kernel gives: short turns come sooner when their time has come.
+_TIME_SLICE_NS = 100_000
+
+
+class Attach(msgspec.Struct, frozen=True, tag=True):
+    """Relay a line; the receiving and the sending socket come along."""
+
+    number: int
+    name: str
+    seed: int
+    condition: LinkCondition
+
+
+class Change(msgspec.Struct, frozen=True, tag=True):
+    number: int
+    condition: LinkCondition
+
+
+class Detach(msgspec.Struct, frozen=True, tag=True):
+    """End a line after what it holds has left; answered with its last counters."""
+
+    number: int
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Answered with the line's counters."""
+
+    number: int
+
+
+class Counted(msgspec.Struct, frozen=True, tag=True):
+    counters: RelayCounters
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    pass
+
+
+class Crashed(msgspec.Struct, frozen=True, tag=True):
+    """The relay has ended by a defect."""
+
+    traceback: str
+
+
+_Command = Attach | Change | Detach | Ask
+_Answer = Counted | Done | Crashed
+_A = TypeVar("_A", Counted, Done)
+
+_encoder = msgspec.msgpack.Encoder()
+_command_decoder = msgspec.msgpack.Decoder[_Command](_Command)
+_answer_decoder = msgspec.msgpack.Decoder[_Answer](_Answer)
+
+
+class Shard:
+    """The parent's side. Every method waits for the relay's answer, a turn of its loop.
+
+    Raises LabError once the relay is gone. `fileno` is readable when it has ended by itself.
+    """
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        parent = os.getpid()
+        self.pid = os.fork()
+        if not self.pid:
+            ours.close()
+            _run(theirs, parent)
+        theirs.close()
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+        self._channel = ours
+        self.lines: set[int] = set()
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def attach(
+        self, number: int, name: str, seed: int, condition: LinkCondition, sockets: Sequence[socket.socket]
+    ) -> None:
+        self._call(Attach(number, name, seed, condition), Done, sockets)
+        self.lines.add(number)
+
+    def change(self, number: int, condition: LinkCondition) -> None:
+        self._call(Change(number, condition), Done)
+
+    def detach(self, number: int) -> RelayCounters:
+        self.lines.discard(number)
+        return self._call(Detach(number), Counted).counters
+
+    def counters(self, number: int) -> RelayCounters:
+        return self._call(Ask(number), Counted).counters
+
+    def close(self) -> None:
+        """Ends the process; frames that are under way are lost."""
+        self._channel.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def _call(self, command: _Command, expected: type[_A], sockets: Sequence[socket.socket] = ()) -> _A:
+        try:
+            socket.send_fds(self._channel, [_encoder.encode(command)], [sock.fileno() for sock in sockets])
+            received = self._channel.recv(_MESSAGE_BYTES)
+        except OSError as error:
+            raise LabError(f"the link emulator does not answer: {error}") from error
+        if not received:
+            raise LabError("the link emulator has ended")
+        answer = _answer_decoder.decode(received)
+        if isinstance(answer, Crashed):
+            raise LabError(f"the link emulator has failed:\n{answer.traceback}")
+        if not isinstance(answer, expected):
+            raise LabError(f"the link emulator answered {answer}")
+        return answer
+
+
+def _run(channel: socket.socket, parent: int) -> NoReturn:
+    """The child, from its fork to its end. It shares nothing with the parent but the channel."""
+    try:
+        channel = _leave_parent(channel, parent)
+        _serve(channel)
+    except BaseException:  # noqa: BLE001 - the last frame of a process: whatever it was, the parent must learn it
+        text = traceback.format_exc()[-_MESSAGE_BYTES // 4 :]
+        channel.send(_encoder.encode(Crashed(text)))
+    finally:
+        os._exit(0)
+
+
+def _leave_parent(channel: socket.socket, parent: int) -> socket.socket:
+    syscalls.set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Pipes and sockets of the parent must not stay open because we have them too.
+    lowest = 3
+    kept = os.dup2(channel.detach(), lowest, inheritable=False)
+    os.closerange(lowest + 1, os.sysconf("SC_OPEN_MAX"))
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    os.close(null)
+    set_time_slice(_TIME_SLICE_NS)
+    # Nothing here makes reference cycles, and a collection would hold frames up.
+    gc.disable()
+    gc.freeze()
+    return socket.socket(fileno=kept)
+
+
+def _serve(channel: socket.socket) -> None:
+    relay = Relay()
+    relay.add_channel(channel.fileno())
+    lines: dict[int, RelayedLine] = {}
+    interval_ns = 0
+    while True:
+        commanded, interval_ns = relay.turn(interval_ns)
+        if commanded:
+            received = _receive(channel)
+            if received is None:
+                return
+            channel.send(_encoder.encode(_carry_out(*received, relay, lines)))
+
+
+def _receive(channel: socket.socket) -> tuple[_Command, list[int]] | None:
+    data, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
+    return (_command_decoder.decode(data), list(array.array("i", fds))) if data else None
+
+
+def _carry_out(command: _Command, fds: list[int], relay: Relay, lines: dict[int, RelayedLine]) -> _Answer:
+    match command:
+        case Attach():
+            receiving, sending = (socket.socket(fileno=fd) for fd in fds)
+            line = Line(command.condition, command.name, command.seed)
+            lines[command.number] = relay.attach(line, receiving, sending)
+            return Done()
+        case Change():
+            lines[command.number].line.change(command.condition)
+            return Done()
+        case Ask():
+            return Counted(lines[command.number].counters())
+        case Detach():
+            relayed = lines.pop(command.number)
+            return Counted(relay.detach(relayed))
