@@ -13,8 +13,8 @@ from patchbay_runner.model import durations
 T = TypeVar("T")
 Converter = Callable[[Node, Report], T | None]
 
-_INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # Longer than any simulation, short enough for every clock.
 _LONGEST_S = 366 * 86_400.0
 

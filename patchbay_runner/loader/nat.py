@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
@@ -20,12 +21,13 @@ _FILTERINGS = {kind.value: kind for kind in Filtering} | {
     "apdf": Filtering.ADDRESS_AND_PORT_DEPENDENT,
 }
 _LONGEST_S = 366 * 86_400
+_WHOLE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
 def timeout_s(node: Node, report: Report) -> int | None:
     """Whole seconds: an integer, one as a string, or a duration. The kernel's timeouts have no fractions."""
     value = node.value
-    if isinstance(value, str) and not value.strip().isdigit():
+    if isinstance(value, str) and not _WHOLE.fullmatch(value):
         seconds = duration(node, report)
         if seconds is None:
             return None

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 
 EXPECTED = 'a duration such as "500ms", "1.5s" or "2m"'
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from patchbay_runner.model.picks import DottedPath, JsonPath, parse_pick
+from patchbay_runner.model.picks import DottedPath, JsonPath, compile_json_path, parse_pick
 from patchbay_runner.model.steps import Scalar
 
 MISSING: Final = object()
@@ -74,15 +74,11 @@ def picker(text: str) -> Picker:
 
 
 def _json_path(text: str) -> Picker:
-    # Imported here because few sims use a JSONPath and its grammar takes 30 ms to load.
-    from jsonpath_ng.exceptions import JSONPathError  # noqa: PLC0415
-    from jsonpath_ng.ext.parser import parse  # noqa: PLC0415
-
     try:
-        expression = parse(text)
-    except JSONPathError as error:
+        find = compile_json_path(text)
+    except ValueError as error:
         raise ValueError(f"bad JSONPath {text!r}: {error}") from error
-    return lambda value: [] if value is MISSING else [found.value for found in expression.find(value)]
+    return lambda value: [] if value is MISSING else find(value)
 
 
 def equality(expected: Scalar) -> Callable[[Any], bool]:

@@ -136,9 +136,15 @@ def test_json_path() -> None:
     assert lines(Capture(name="x", pick="$..id"), document, b"no json", {"id": 7}) == ["1", "2", "7"]
 
 
-def test_a_bad_json_path_is_an_error() -> None:
+@pytest.mark.parametrize("pick", ["$.[[", "$.`sub(/(/, x)`", "$.`split(x, 1)`", f"$[{'9' * 5000}]"])
+def test_a_bad_json_path_is_an_error(pick: str) -> None:
     with pytest.raises(ValueError, match="bad JSONPath"):
-        stream_parser("ndjson", [Capture(name="x", pick="$.[[")], "stdout")
+        stream_parser("ndjson", [Capture(name="x", pick=pick)], "stdout")
+
+
+@pytest.mark.parametrize("pick", ["$.a.`sorted`", "$.a[\\b]", "$.b.`sub(/b/, x)`", '$.a[?(@.b =~ "(")]'])
+def test_a_json_path_that_does_not_fit_records_nothing(pick: str) -> None:
+    assert picked(pick, {"a": [{"b": 1}, {"b": "x"}, 3], "b": 5}) == []
 
 
 def test_regex_on_json_lines() -> None:
