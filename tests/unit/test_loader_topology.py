@@ -51,7 +51,9 @@ def test_custom_nat(loading: Loading, written: str, config: NatConfig) -> None:
     assert (nat.mode, nat.config) == ("custom", config)
 
 
-@pytest.mark.parametrize("timeout", ["0", "-1", "1.5", "true", '"1500ms"', '"x"', '"0s"', "99999999999", '"²"', f'"{"9" * 400}"'])
+@pytest.mark.parametrize(
+    "timeout", ["0", "-1", "1.5", "true", '"1500ms"', '"x"', '"0s"', "99999999999", '"²"', f'"{"9" * 400}"']
+)
 def test_nat_timeouts_are_whole_seconds(loading: Loading, timeout: str) -> None:
     (error,) = loading.errors("[sim]", network=f'[[router]]\nname = "r"\nnat = {{ udp_timeout = {timeout} }}\n')
     assert error.startswith("router[0].nat.udp_timeout: found")
