@@ -13,9 +13,10 @@ from types import FrameType
 
 import msgspec
 
-from patchbay_runner.errors import HostError, LabError
+from patchbay_runner.errors import HostError, KernelError, LabError
 from patchbay_runner.executor import RunOptions, run_plan
 from patchbay_runner.kernel.sandbox import SandboxContext
+from patchbay_runner.kernel.sandbox.diagnosis import exhaustion
 from patchbay_runner.lab.agent import Agent
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import Lab, LabOptions
@@ -60,12 +61,19 @@ def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) 
         return asyncio.run(_run_steps(job, lab, agent, recorder, context))
     except _Interrupted:
         return INTERRUPTED
-    except HostError as error:
-        return Failure(phase="host", message=str(error))
-    except LabError as error:
-        return Failure(phase="lab", message=str(error))
     except Exception as error:  # noqa: BLE001 - a defect must reach the parent with its traceback, whatever it is
-        return Failure(phase="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Failure:
+    """Whose fault it is: the host's, the network's that was asked for, or ours."""
+    limit = exhaustion(error) if isinstance(error, KernelError | OSError) else None
+    match limit or error:
+        case HostError() as refusal:
+            return Failure(phase="host", message=str(refusal))
+        case LabError():
+            return Failure(phase="lab", message=str(error))
+    return Failure(phase="internal", message=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
 
 
 async def _run_steps(

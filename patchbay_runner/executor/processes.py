@@ -107,10 +107,9 @@ def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Str
     try:
         for stream in _STREAMS:
             channels[stream] = _open_channel(session, step, device, stream)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         abandon(channels)
-        problem = f"cannot open its log: {error.strerror}" if isinstance(error, OSError) else str(error)
-        raise StepError(f"{step.id}: {problem}") from error
+        raise StepError(f"{step.id}: {error}") from error
     return channels
 
 

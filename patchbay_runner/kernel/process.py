@@ -22,6 +22,7 @@ from patchbay_runner.errors import CommandNotFound, KernelError, StepError
 from patchbay_runner.kernel import syscalls
 from patchbay_runner.kernel.mounts import DEVICE_DIRECTORY
 from patchbay_runner.kernel.namespaces import own_namespace
+from patchbay_runner.kernel.sandbox.diagnosis import exhaustion
 
 # What execvp(3) searches when the environment has no PATH.
 DEFAULT_PATH = "/bin:/usr/bin"
@@ -93,7 +94,8 @@ def start(
 
     `argv[0]` is searched in the PATH of `env`, as the node sees it. `nofile` is the program's RLIMIT_NOFILE (soft,
     hard), None the agent's own; `home` is `Home.here()`, for who has it. Signals and descriptors are a fresh program's.
-    Raises CommandNotFound when the program is not there or cannot be executed, StepError for a bad `cwd`, KernelError.
+    Raises CommandNotFound when the program is not there or cannot be executed, StepError for a bad `cwd`, KernelError,
+    HostError when the host has no room for another process.
     """
     stdio = (stdin, stdout, stderr)
     with ExitStack() as stack:
@@ -237,7 +239,8 @@ def _start_error(program: str, error: OSError) -> Exception:
             return CommandNotFound(f"{program}: neither a program of this machine nor a script with a #! line")
         case errno.E2BIG:
             return StepError(f"{program}: its arguments and environment are larger than the kernel takes")
-    return KernelError(f"start {program}", error.errno or 0)
+    refusal = KernelError(f"start {program}", error.errno or 0)
+    return exhaustion(refusal) or refusal
 
 
 def _interpreter(program: str) -> str:

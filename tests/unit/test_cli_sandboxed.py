@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -69,6 +70,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
         (KernelError("add veth", 1, "home"), "lab", "home: add veth: Operation not permitted (EPERM)"),
         (HostError("cannot write x: No space left on device"), "host", "cannot write x: No space left on device"),
         (ZeroDivisionError("oops"), "internal", "ZeroDivisionError: oops"),
+        (BlockingIOError(errno.EAGAIN, "not ready"), "internal", f"BlockingIOError: [Errno {errno.EAGAIN}] not ready"),
     ],
 )
 def test_what_stops_the_build_becomes_the_verdict(
@@ -79,6 +81,26 @@ def test_what_stops_the_build_becomes_the_verdict(
     assert failure is not None
     assert (failure.phase, failure.message) == (phase, message)
     assert failure.traceback.startswith("Traceback") == (phase == "internal")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (KernelError("open /proc/thread-self/ns/net", errno.EMFILE, "home"), "ulimit -Hn"),
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -Hn"),
+        (KernelError("unshare 0x40000000", errno.ENOSPC), "user.max_"),
+        (KernelError("add veth", errno.ENOMEM), "free -m"),
+    ],
+)
+def test_a_host_that_is_full_is_not_the_networks_fault(
+    sim: SimRecord, monkeypatch: pytest.MonkeyPatch, error: Exception, remedy: str
+) -> None:
+    monkeypatch.setattr(sandboxed.Lab, "build", raising(error))
+    failure = failure_of(sim)
+    assert failure is not None
+    assert failure.phase == "host"
+    assert failure.message.startswith(str(error))
+    assert remedy in failure.message
 
 
 def test_a_defect_among_the_steps_becomes_the_verdict(sim: SimRecord, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Why a sandbox could not be made, and what helps. Pure but for reading the kernel's settings."""
+"""Why this host refused something, and what helps. Pure but for reading the kernel's settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from patchbay_runner.errors import HostError
+from patchbay_runner.errors import HostError, KernelError
 from patchbay_runner.kernel.sandbox.messages import SetupFailed
 
 ReadSetting = Callable[[str], str | None]
@@ -26,7 +26,15 @@ _REMEDIES = (
     ),
     ("", (errno.ENOSYS,), "a kernel of version 5.3 or newer is needed"),
     ("", (errno.EAGAIN, errno.ENOMEM), "the host is out of processes or memory: see `ulimit -u` and `free -m`"),
+    (
+        "",
+        (errno.EMFILE, errno.ENFILE),
+        "a lab takes some three open files a node and two a running program: raise `ulimit -Hn`",
+    ),
 )
+
+# What a host has only so much of. It is no fault of the network that was asked for.
+_EXHAUSTIONS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def read_setting(name: str) -> str | None:
@@ -44,6 +52,17 @@ def host_error(failure: SetupFailed, setting: ReadSetting = read_setting) -> Hos
     if failure.detail:
         problem = f"{problem}: {failure.detail}"
     return HostError(f"a sandbox cannot be made: {problem}", _remedy(failure, setting))
+
+
+def exhaustion(error: KernelError | OSError, setting: ReadSetting = read_setting) -> HostError | None:
+    """What the host has run out of, with the remedy; None when `error` tells of something else."""
+    operation = error.operation if isinstance(error, KernelError) else ""
+    number = error.errno or 0
+    if number not in _EXHAUSTIONS and not (operation.startswith("unshare") and number == errno.ENOSPC):
+        return None
+    if isinstance(error, BlockingIOError):
+        return None  # the same number, but a defect: somebody forgot to wait
+    return HostError(str(error), _remedy(SetupFailed(operation, number), setting))
 
 
 def _remedy(failure: SetupFailed, setting: ReadSetting) -> str:
