@@ -181,8 +181,11 @@ class LiveView:
     def _render(self) -> Group:
         frames = _FRAMES if self._lines.console.encoding.startswith("utf") else _ASCII_FRAMES
         table = Table.grid(padding=(0, 2))
-        for justify in ("left", "left", "right", "left", "right"):
-            table.add_column(justify=justify, no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column()
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column()
+        table.add_column(justify="right", no_wrap=True)
         for sim in self._lines.sims:
             if sim.state.status is Status.RUNNING:
                 table.add_row(Text(frames[self._ticks % len(frames)], "cyan"), *_running_cells(sim.state))
@@ -193,7 +196,9 @@ def _running_cells(state: SimState) -> list[Text]:
     total = len(state.plan.steps)
     at = f"{min(state.steps_done + 1, total)}/{total}"
     step = action_text(state.step) if state.step else ("building the network" if not state.steps_done else "")
-    return [Text(state.plan.name, "bold"), Text(at), Text(step), Text(elapsed(state.elapsed_s), "dim")]
+    # Cut by the text: a column that may not wrap takes its share of a narrow screen from the others.
+    name, step_cell = (Text(*cell, no_wrap=True, overflow="ellipsis") for cell in ((state.plan.name, "bold"), (step,)))
+    return [name, Text(at), step_cell, Text(elapsed(state.elapsed_s), "dim")]
 
 
 def _overview(states: Sequence[SimState]) -> str:

@@ -18,7 +18,7 @@ from patchbay_runner.results.sim import SimRecord
 from patchbay_runner.results.throughput import Measures, measure
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
 # More failures than fit on a few screens help nobody: the manifest has them all.
 _DETAILED_FAILURES = 20
@@ -64,7 +64,9 @@ def _print_table(console: Console, rows: list[list[Text]]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     columns = [index for index in range(len(_COLUMNS)) if any(row[index] for row in rows)]
     for index in columns:
-        table.add_column(_COLUMNS[index], justify="left" if index < _LEFT_COLUMNS else "right", no_wrap=True)
+        # On a narrow screen names are folded, and figures stay whole.
+        justify: JustifyMethod = "left" if index < _LEFT_COLUMNS else "right"
+        table.add_column(_COLUMNS[index], justify=justify, no_wrap=index > 0, overflow="fold")
     for row in rows:
         table.add_row(*(row[index] for index in columns))
     console.print()

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,30 @@ def test_the_live_view_draws_the_running_step_below_the_lines_that_stay(tmp_path
     assert "1 of 2 sims done, 1 failed" in screen.getvalue()
     view.close()
     assert screen.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in screen.getvalue(), "the cursor is shown again"
+
+
+def test_on_a_narrow_screen_names_give_way_to_what_happens(tmp_path: Path) -> None:
+    sim = make_sim(tmp_path, "a-long-name-" * 9)
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    view = open_view(console, [sim], is_verbose=False, can_redraw=True)
+    sim.start()
+    feed(view, sim, "step_started", step=0, action="run", id="a-long-step-" * 9, device="client")
+    view.tick()
+    view.close()
+    assert re.search(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]  a-long-name-[\w-]*…  1/2  run a-long-step-[\w-]*…  \d+ ms", screen.getvalue())
+
+
+def test_on_a_narrow_screen_the_summary_keeps_its_figures(tmp_path: Path) -> None:
+    sim = make_sim(tmp_path, "a-long-name-" * 9)
+    sim.start()
+    end_sim(sim, 6.1, step_failure())
+    screen = io.StringIO()
+    print_summary(Console(file=screen, width=80), [sim], tmp_path, 6.1)
+    table = screen.getvalue().partition("\n\n")[0].splitlines()[1:]
+    assert table[0].split() == ["Sim", "Status", "Steps", "Duration"]
+    assert table[2].split()[1:] == ["failed", "0/2", "6.1", "s"]
+    assert "".join(line.split()[0] for line in table[2:]) == sim.state.plan.name
 
 
 def test_the_exit_code_says_whose_fault_it_was(tmp_path: Path) -> None:
