@@ -7,14 +7,11 @@ Every namespace is anonymous: it lives as long as a descriptor or a process hold
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import syscalls
-
-T = TypeVar("T")
 
 
 def own_namespace(kind: str) -> int:
@@ -37,26 +34,6 @@ def new_network_namespace() -> int:
             syscalls.setns(home, syscalls.CLONE_NEWNET)
     finally:
         os.close(home)
-
-
-def new_network_namespaces(count: int, inside: Callable[[int, int], T]) -> list[T]:
-    """Makes `count` network namespaces and calls `inside(index, fd)` in each; the callee owns the descriptor.
-
-    One return home for all of them: per namespace this costs the kernel's own time and one open. An exception of
-    `inside` ends the work; descriptors already handed out stay with the caller.
-    """
-    home = own_namespace("net")
-    results: list[T] = []
-    try:
-        try:
-            for index in range(count):
-                syscalls.unshare(syscalls.CLONE_NEWNET)
-                results.append(inside(index, own_namespace("net")))
-        finally:
-            syscalls.setns(home, syscalls.CLONE_NEWNET)
-    finally:
-        os.close(home)
-    return results
 
 
 @contextmanager

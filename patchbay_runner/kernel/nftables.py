@@ -40,16 +40,6 @@ def list_objects(netns_fd: int, what: str = "ruleset", node: str = "") -> list[d
     return [entry for entry in objects if "metainfo" not in entry]
 
 
-def flush_ruleset(netns_fd: int, node: str = "") -> None:
-    """Remove every table of the namespace."""
-    run(netns_fd, "flush ruleset", node)
-
-
-def flush_elements(netns_fd: int, table: str, names: tuple[str, ...], node: str = "") -> None:
-    """Empty maps of a table ("ip nat") in one transaction. Sets and maps answer to the same command."""
-    run(netns_fd, "\n".join(f"flush map {table} {name}" for name in names), node)
-
-
 def run(netns_fd: int, commands: str, node: str = "", *, as_json: bool = False) -> str:
     """Run nft commands as one transaction in a network namespace; return what they print.
 

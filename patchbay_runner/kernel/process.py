@@ -20,7 +20,6 @@ import msgspec
 
 from patchbay_runner.errors import CommandNotFound, KernelError, StepError
 from patchbay_runner.kernel import syscalls
-from patchbay_runner.kernel.mounts import DEVICE_DIRECTORY
 from patchbay_runner.kernel.namespaces import own_namespace
 from patchbay_runner.kernel.sandbox.diagnosis import exhaustion
 
@@ -161,35 +160,6 @@ def wait(pid: int, timeout_s: float | None = None) -> int | None:
         return reap(pid)
     finally:
         os.close(pidfd)
-
-
-def pids_in_network_namespace(netns: int) -> list[int]:
-    """Every process of our PID namespace that is in `netns`, daemons that forked away included."""
-    wanted = os.fstat(netns).st_ino
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is needed
-        if not name.isdecimal():
-            continue
-        try:
-            if os.stat(f"/proc/{name}/ns/net").st_ino == wanted:  # noqa: PTH116 - many of them
-                found.append(int(name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended meanwhile, or is a zombie
-    return found
-
-
-def kill_all() -> bool:
-    """Kills every process of the sandbox but init and the agent, which must call this; False when there was none.
-
-    One system call, so nothing can fork its way out of it. Raises KernelError outside a sandbox.
-    """
-    if (os.getpid(), os.getppid()) != (2, 1) or not DEVICE_DIRECTORY.is_dir():
-        raise KernelError("kill everything in the sandbox", errno.EPERM, detail="this is not a sandbox's agent")
-    try:
-        os.kill(-1, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _change_directory(cwd: str) -> None:

@@ -29,25 +29,20 @@ MS_REC = 0x4000
 MS_SLAVE = 0x80000
 MS_RELATIME = 0x200000
 
-MNT_DETACH = 0x2
-
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 0x1
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
-# The same on every architecture; the C library has names for them only since 2.36.
-_SYS_OPEN_TREE = 428
-_SYS_MOVE_MOUNT = 429
+# The same on every architecture, as all system calls since Linux 5.1; the C library has names for them only since 2.36.
+# The attributes of mounts that are used here have the MS_ values.
+_NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 428, 429, 430, 431, 432
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_CMD_CREATE = 6
 
 _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
-
-# The same on every architecture, as all system calls since Linux 5.1. The mount attributes used have the MS_ values.
-_NR_FSOPEN, _NR_FSCONFIG, _NR_FSMOUNT = 430, 431, 432
-_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
-_FSCONFIG_CMD_CREATE = 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
@@ -86,26 +81,16 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
         raise KernelError(f"mount {fstype or source} on {target}".replace("  ", " "), ctypes.get_errno())
 
 
-def umount(target: str, flags: int = 0) -> None:
-    """umount2(2)."""
-    if _libc.umount2(os.fsencode(target), flags) < 0:
-        raise KernelError(f"umount {target}", ctypes.get_errno())
-
-
 def open_tree(path: str) -> int:
     """A detached copy of the mounts at and below `path`, which nothing mounted over `path` later can change."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
-    fd = int(_libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)))
-    if fd < 0:
-        raise KernelError(f"open_tree {path}", ctypes.get_errno())
-    return fd
+    return _syscall(f"open_tree {path}", _NR_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
 
 
 def move_mount(fd: int, target: str) -> None:
     """Attaches what `open_tree` gave at `target`."""
-    where = (_AT_FDCWD, os.fsencode(target), ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH))
-    if _libc.syscall(_SYS_MOVE_MOUNT, fd, b"", *where) < 0:
-        raise KernelError(f"move_mount to {target}", ctypes.get_errno())
+    where = (_AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _syscall(f"move_mount to {target}", _NR_MOVE_MOUNT, fd, b"", *where)
 
 
 def detached_mount(fstype: str) -> int:
@@ -121,10 +106,10 @@ def detached_mount(fstype: str) -> int:
         os.close(context)
 
 
-def _syscall(name: str, number: int, *arguments: bytes | int | None) -> int:
+def _syscall(operation: str, number: int, *arguments: bytes | int | None) -> int:
     result = int(_libc.syscall(number, *arguments))
     if result < 0:
-        raise KernelError(name, ctypes.get_errno())
+        raise KernelError(operation, ctypes.get_errno())
     return result
 
 

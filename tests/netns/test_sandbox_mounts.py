@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 import pytest
 from support.sandbox_inside import inside, new_node, own_view, run
 
-from patchbay_runner.kernel import mounts, namespaces
+from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.sandbox import SandboxContext, SandboxOptions
 
 _LOOK_UP = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
@@ -183,26 +182,6 @@ def test_making_a_nodes_mounts_leaves_the_agent_where_it_was() -> None:
         return before == after and Path.cwd() == Path("/usr/bin")
 
     assert inside(look)
-
-
-def test_bulk_namespaces_are_distinct_and_the_agent_comes_back() -> None:
-    def look(_: SandboxContext) -> tuple[int, bool]:
-        home = Path("/proc/self/ns/net").readlink()
-        seen: list[int] = []
-
-        def at(index: int, fd: int) -> int:
-            assert index == len(seen)
-            assert namespaces.namespace_id(fd) == Path("/proc/self/ns/net").stat().st_ino
-            seen.append(namespaces.namespace_id(fd))
-            return fd
-
-        fds = namespaces.new_network_namespaces(20, at)
-        assert all(stat.S_ISREG(os.fstat(fd).st_mode) for fd in fds)
-        with namespaces.entered(fds[7]):
-            assert Path("/proc/self/ns/net").stat().st_ino == seen[7]
-        return len(set(seen)), home == Path("/proc/self/ns/net").readlink()
-
-    assert inside(look) == (20, True)
 
 
 def test_mounts_do_not_reach_the_host() -> None:
