@@ -21,9 +21,13 @@ from patchbay_runner.loader import load
 from patchbay_runner.loader.resolved import resolved_document
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import action_of
+from patchbay_runner.results.files import make_directories, write_atomically
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# The beginning of every file that --toml writes: only such files are written again.
+_MARK = "# written by patchbay plan"
 
 
 @click.command()
@@ -50,14 +54,20 @@ def plan(sims: tuple[str, ...], *, as_json: bool, directory: Path | None) -> Non
 
 
 def _write_files(plans: Sequence[Plan], directory: Path) -> None:
-    """One file a plan, named after it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """One file a plan, named after it. Sims that somebody wrote are not overwritten."""
+    files: dict[Path, Plan] = {}
     taken: Counter[str] = Counter()
     for found in plans:
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", found.name)
         taken[stem] += 1
         path = directory / (f"{stem}.toml" if taken[stem] == 1 else f"{stem}-{taken[stem]}.toml")
-        path.write_text(tomli_w.dumps(resolved_document(found)), encoding="utf-8")
+        if path.exists() and not path.read_bytes().startswith(_MARK.encode()):
+            raise click.BadParameter(f"{path} is there, and not of our making", param_hint="--toml")
+        files[path] = found
+    make_directories(directory)
+    for path, found in files.items():
+        text = f"{_MARK}, from {printable(found.source)}\n\n{tomli_w.dumps(resolved_document(found))}"
+        write_atomically(path, text.encode())
         click.echo(str(path), err=True)
 
 

@@ -70,6 +70,24 @@ def test_resolved_files_load(sim: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert [plan.matrix for plan in plans] == [{"nat": "home"}, {"nat": "none"}]
 
 
+def test_resolved_files_are_written_again_but_never_over_a_sim(sim: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = sim.with_name("s_none.toml")
+    assert run_command(["plan", "--toml", ".", "sim.toml"]) == 0
+    assert run_command(["plan", "--toml", ".", "sim.toml"]) == 0
+    assert written.read_text().startswith("# written by patchbay plan, from sim.toml\n")
+    written.write_text(SIM)
+    sim.with_name("s_home.toml").unlink()
+    assert run_command(["plan", "--toml", ".", "sim.toml"]) == 2
+    assert "s_none.toml is there, and not of our making" in capsys.readouterr().err
+    assert written.read_text() == SIM
+    assert not sim.with_name("s_home.toml").exists(), "nothing is written unless everything is"
+
+
+def test_a_directory_that_cannot_be_written_is_the_hosts_fault(sim: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["plan", "--toml", "sim.toml/out", "sim.toml"]) == 4
+    assert "cannot write sim.toml/out" in capsys.readouterr().err
+
+
 def test_wrong_files_are_told_on_standard_error(sim: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sim.write_text(SIM.replace("1.5s", "soon").replace("echo", "${binary.x}") + NETWORK)
     assert run_command(["plan", "sim.toml", "nowhere.toml"]) == 2

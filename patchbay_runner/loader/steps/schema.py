@@ -52,7 +52,7 @@ def step_id(node: Node, report: Report) -> str | None:
     """An id that can stand in `${id.capture}`."""
     name = filled_text(node, report)
     if name is not None and not is_step_id(name):
-        expected = 'letters, digits, "_", "-" and ".", and not "binary", "matrix" or "group"'
+        expected = 'at most 200 letters, digits, "_", "-" and ".", and not "binary", "matrix" or "group"'
         report.error(node, f"{quote(name)} cannot be a step's id", expected)
         return None
     return name
