@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
 
-run: ## install what is missing, then run every sim in sims/ (ARGS="--jobs 2" adds options)
+run: ## install what is missing, then run every sim in sims/ (ARGS=--verbose adds options)
 	@scripts/setup run
 	.venv/bin/patchbay run sims/ $(ARGS)
 
