@@ -51,9 +51,6 @@ class VariantReport:
         _note(self._errors, report.errors, variant)
         _note(self._warnings, report.warnings, variant)
 
-    def has_errors(self) -> bool:
-        return bool(self._errors)
-
     def condense(self, axes: Sequence[Mapping[str, Scalar]], report: Report) -> None:
         """Adds what was noted to `report`; `axes` holds the axis values of every variant, a full product."""
         if not (self._errors or self._warnings):
