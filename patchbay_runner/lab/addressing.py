@@ -7,18 +7,28 @@ from 10 in decimal for IPv4 and in hexadecimal for IPv6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.model.topology import Router, Topology
+from patchbay_runner.model.topology import IpSupport, Router, Topology
 
 IX = "ix"
 LAN_BRIDGE = "lan"
 IX_WAN = "ix"
 SUB_WAN = "wan"
+
+# Interface indices, the loopback's being 1. A router's uplink and bridge, a device's first interface.
+WAN_INDEX = 2
+BRIDGE_INDEX = 3
+FIRST_DEVICE_INDEX = 2
+
+GATEWAY_NUMBER = -1
+
+# The kernel refuses the 1,024th port of a bridge; longer LANs get further bridges behind the first.
+PORTS_PER_BRIDGE = 1000
 
 # RFC 2544 benchmarking space plays the public internet, RFC 3849 documentation space its IPv6 half.
 _IX_V6 = IPv6Network("2001:db8::/64")
@@ -36,11 +46,17 @@ _SPARE_HOSTS = 32
 
 
 class Port(msgspec.Struct, frozen=True):
-    """An interface that stands on a LAN. `lan` is its owner: a router, or "ix". Absent families are None."""
+    """An interface that stands on a LAN. `lan` is its owner: a router, or "ix". Absent families are None.
+
+    `index` is the interface's in its node; `number` counts a LAN's members from 0, its owner is -1. No number is given
+    twice, also when members come and go.
+    """
 
     node: str
     interface: str
+    index: int
     lan: str
+    number: int
     mac: bytes
     v4: IPv4Interface | None
     v6: IPv6Interface | None
@@ -48,20 +64,29 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Lan(msgspec.Struct, frozen=True):
-    """A LAN: its prefixes, the owner's own port, and its members' ports in the order of their host numbers."""
+    """A LAN: its prefixes, the owner's own port, and its members' ports in the order of their numbers.
+
+    `segments` is how many further bridges it has been given; none when the first had room for all members.
+    """
 
     owner: str
     v4: IPv4Network | None
     v6: IPv6Network | None
     gateway: Port
     members: tuple[Port, ...]
+    segments: int = 0
 
 
 class AddressPlan(msgspec.Struct, frozen=True):
-    """Every LAN by its owner, in creation order, and every port by node and interface."""
+    """Every LAN by its owner, in creation order, and every port by node and interface.
+
+    `next_numbers` is the next member's number of each LAN, `next_mac` the number of the next hardware address.
+    """
 
     lans: dict[str, Lan]
     ports: dict[tuple[str, str], Port]
+    next_numbers: dict[str, int]
+    next_mac: int
 
     def wan(self, router: Router) -> Port:
         """The router's port towards its upstream, or towards the exchange."""
@@ -107,7 +132,7 @@ class _Planner:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._routers = {router.name: router for router in topology.routers}
-        self._macs = _mac_addresses()
+        self._next_mac = 1
         members = _members_by_lan(topology)
         self._members = members
         self._public_v4 = _V4Pool(_PUBLIC_V4)
@@ -122,7 +147,8 @@ class _Planner:
             self._prefixes[router.name] = self._lan_prefixes(router)
         lans = {owner: self._lan(owner) for owner in (IX, *(r.name for r in routers_outside_in(self._topology)))}
         ports = {(port.node, port.interface): port for lan in lans.values() for port in (lan.gateway, *lan.members)}
-        return AddressPlan(lans, ports)
+        numbers = {owner: len(lan.members) for owner, lan in lans.items()}
+        return AddressPlan(lans, ports, numbers, self._next_mac)
 
     def _lan_prefixes(self, router: Router) -> tuple[IPv4Network | None, IPv6Network | None]:
         private = router.nat.config is not None
@@ -137,39 +163,70 @@ class _Planner:
     def _lan(self, owner: str) -> Lan:
         v4, v6 = self._prefixes[owner]
         bridge = IX if owner == IX else LAN_BRIDGE
-        gateway = self._port(owner, bridge, owner, (1, 1))
-        first_v4, first_v6 = (_FIRST_IX_HOST_V4, _FIRST_IX_HOST_V6) if owner == IX else (_FIRST_MEMBER, _FIRST_MEMBER)
-        members = tuple(
-            self._port(node, interface, owner, (first_v4 + i, first_v6 + i))
-            for i, (node, interface) in enumerate(self._members[owner])
-        )
-        return Lan(owner, v4, v6, gateway, members)
+        gateway = self._port(owner, Attachment(owner, bridge, BRIDGE_INDEX), GATEWAY_NUMBER)
+        members = tuple(self._port(owner, member, number) for number, member in enumerate(self._members[owner]))
+        segments = -(-len(members) // PORTS_PER_BRIDGE) if len(members) > PORTS_PER_BRIDGE else 0
+        return Lan(owner, v4, v6, gateway, members, segments)
 
-    def _port(self, node: str, interface: str, lan: str, hosts: tuple[int, int]) -> Port:
-        v4_network, v6_network = self._prefixes[lan]
-        router = self._routers.get(node)
-        mac = next(self._macs)
-        v4 = v6 = link_local = None
-        if v4_network is not None and (router is None or router.ip_support.v4):
-            v4 = IPv4Interface((int(v4_network.network_address) + hosts[0], v4_network.prefixlen))
-        if v6_network is not None and (router is None or router.ip_support.v6):
-            v6 = IPv6Interface((int(v6_network.network_address) + hosts[1], v6_network.prefixlen))
-            link_local = link_local_address(mac)
-        return Port(node, interface, lan, mac, v4, v6, link_local)
+    def _port(self, owner: str, attachment: Attachment, number: int) -> Port:
+        mac = mac_address(self._next_mac)
+        self._next_mac += 1
+        router = self._routers.get(attachment.node)
+        support = IpSupport.DUAL_STACK if router is None else router.ip_support
+        return make_port(attachment, owner, prefixes=self._prefixes[owner], support=support, number=number, mac=mac)
 
 
-def _members_by_lan(topology: Topology) -> dict[str, list[tuple[str, str]]]:
-    members: dict[str, list[tuple[str, str]]] = {IX: [], **{router.name: [] for router in topology.routers}}
+class Attachment(msgspec.Struct, frozen=True):
+    """An interface that is to stand on a LAN."""
+
+    node: str
+    interface: str
+    index: int
+
+
+def make_port(
+    attachment: Attachment,
+    owner: str,
+    *,
+    prefixes: tuple[IPv4Network | None, IPv6Network | None],
+    support: IpSupport,
+    number: int,
+    mac: bytes,
+) -> Port:
+    """The port of a LAN's member with its number. Raises LabError when the LAN has no address left."""
+    host_v4, host_v6 = _hosts(owner, number)
+    v4 = v6 = link_local = None
+    if prefixes[0] is not None and support.v4:
+        network = prefixes[0]
+        if host_v4 >= network.num_addresses - 1:
+            raise LabError(f"there is no address left on its LAN {network} for {attachment.node}", owner)
+        v4 = IPv4Interface((int(network.network_address) + host_v4, network.prefixlen))
+    if prefixes[1] is not None and support.v6:
+        v6 = IPv6Interface((int(prefixes[1].network_address) + host_v6, prefixes[1].prefixlen))
+        link_local = link_local_address(mac)
+    return Port(attachment.node, attachment.interface, attachment.index, owner, number, mac, v4, v6, link_local)
+
+
+def _hosts(owner: str, number: int) -> tuple[int, int]:
+    if number == GATEWAY_NUMBER:
+        return 1, 1
+    if owner == IX:
+        return _FIRST_IX_HOST_V4 + number, _FIRST_IX_HOST_V6 + number
+    return _FIRST_MEMBER + number, _FIRST_MEMBER + number
+
+
+def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:
+    members: dict[str, list[Attachment]] = {IX: [], **{router.name: [] for router in topology.routers}}
     for router in topology.routers:
         upstream = IX if router.upstream is None else router.upstream
         if upstream not in members:
             raise LabError(f"its upstream {upstream!r} is not a router", router.name)
-        members[upstream].append((router.name, wan_interface(router)))
+        members[upstream].append(Attachment(router.name, wan_interface(router), WAN_INDEX))
     for device in topology.devices:
-        for interface in device.interfaces:
+        for index, interface in enumerate(device.interfaces, FIRST_DEVICE_INDEX):
             if interface.gateway == IX or interface.gateway not in members:
                 raise LabError(f"the gateway {interface.gateway!r} of {interface.name} is not a router", device.name)
-            members[interface.gateway].append((device.name, interface.name))
+            members[interface.gateway].append(Attachment(device.name, interface.name, index))
     return members
 
 
@@ -210,21 +267,12 @@ def _subnets_v6(block: IPv6Network) -> Iterator[IPv6Network]:
     raise LabError(f"there is no IPv6 prefix left in {block}")
 
 
-def _mac_addresses() -> Iterator[bytes]:
-    """Locally administered unicast addresses, in order."""
-    for number in range(1, 2**24):
-        yield b"\x02pb" + number.to_bytes(3)
+def mac_address(number: int) -> bytes:
+    """A locally administered unicast address."""
+    return b"\x02pb" + number.to_bytes(3)
 
 
 def link_local_address(mac: bytes) -> IPv6Address:
     """The link-local address that stateless autoconfiguration forms from `mac` (RFC 4291, appendix A)."""
     identifier = bytes((mac[0] ^ 0x02,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
     return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
-
-
-def ports_of(plan: AddressPlan) -> Mapping[str, list[Port]]:
-    """Every node's ports, in the order of the plan."""
-    found: dict[str, list[Port]] = {}
-    for port in plan.ports.values():
-        found.setdefault(port.node, []).append(port)
-    return found

@@ -24,6 +24,20 @@ _KINDS = {"stream": socket.SOCK_STREAM, "dgram": socket.SOCK_DGRAM, "raw": socke
 Answer = tuple[commands.Reply, tuple[int, ...]]
 _DONE: Answer = (commands.Done(), ())
 
+# The fields of a change are the arguments of what carries it out.
+_CHANGES: dict[type[Any], Callable[..., None]] = {
+    commands.LinkDown: Lab.link_down,
+    commands.LinkUp: Lab.link_up,
+    commands.SetDefaultRoute: Lab.set_default_route,
+    commands.Replug: Lab.replug,
+    commands.AddInterface: Lab.add_interface,
+    commands.RemoveInterface: Lab.remove_interface,
+    commands.RenewAddress: Lab.renew_address,
+    commands.SetNat: Lab.set_nat,
+    commands.FlushNat: Lab.flush_nat,
+    commands.SetFirewall: Lab.set_firewall,
+}
+
 
 def serve_lab(context: SandboxContext) -> int:
     """A sandbox entry: a lab that is built and driven by commands alone."""
@@ -46,11 +60,9 @@ class Agent:
             commands.Wait: self._wait,
             commands.Signal: self._signal,
             commands.Socket: self._socket,
-            commands.LinkDown: self._link_down,
-            commands.LinkUp: self._link_up,
-            commands.SetDefaultRoute: self._set_default_route,
             commands.State: self._state,
             commands.Connect: self._connect,
+            **dict.fromkeys(_CHANGES, self._change),
         }
 
     async def serve(self, connection: socket.socket) -> None:
@@ -131,16 +143,8 @@ class Agent:
         made = self.lab.socket(command.node, _FAMILIES[command.family], _KINDS[command.kind], command.protocol)
         return commands.Done(), (made.detach(),)
 
-    async def _link_down(self, command: commands.LinkDown, _: tuple[int, ...]) -> Answer:
-        self.lab.link_down(command.device, command.interface)
-        return _DONE
-
-    async def _link_up(self, command: commands.LinkUp, _: tuple[int, ...]) -> Answer:
-        self.lab.link_up(command.device, command.interface)
-        return _DONE
-
-    async def _set_default_route(self, command: commands.SetDefaultRoute, _: tuple[int, ...]) -> Answer:
-        self.lab.set_default_route(command.device, command.interface)
+    async def _change(self, command: commands.Change, _: tuple[int, ...]) -> Answer:
+        _CHANGES[type(command)](self.lab, *msgspec.structs.astuple(command))
         return _DONE
 
     async def _state(self, _command: commands.State, _: tuple[int, ...]) -> Answer:

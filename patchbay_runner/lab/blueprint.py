@@ -12,16 +12,18 @@ from typing import Literal
 import msgspec
 
 from patchbay_runner.lab.addressing import (
+    BRIDGE_INDEX,
     IX,
     LAN_BRIDGE,
+    PORTS_PER_BRIDGE,
     AddressPlan,
-    Lan,
     Port,
     plan_addresses,
     routers_outside_in,
     wan_interface,
 )
-from patchbay_runner.lab.nat import NatPlacement, nat_ruleset, nat_sysctls
+from patchbay_runner.lab.firewall import FIREWALL_TABLE, firewall_ruleset
+from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_ruleset, nat_sysctls
 from patchbay_runner.model.topology import Device, NatV6, Router, Topology
 
 NodeKind = Literal["ix", "router", "device"]
@@ -30,12 +32,6 @@ DEFAULT_MTU = 1500
 # Members of a LAN that is longer give entries of the host-wide neighbour tables back soon.
 _CROWD = 100
 
-# The kernel refuses the 1,024th port of a bridge; longer LANs get further bridges behind the first.
-PORTS_PER_BRIDGE = 1000
-
-_WAN_INDEX = 2
-_BRIDGE_INDEX = 3
-_FIRST_DEVICE_INDEX = 2
 _FIRST_PORT_INDEX = 16
 
 
@@ -83,7 +79,7 @@ class Bridge(msgspec.Struct, frozen=True):
 
 
 class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a node's namespace is to hold. `ruleset` is an nft file, "" for none."""
+    """Everything that a node's namespace is to hold. `rulesets` are nft files by the table that each makes."""
 
     name: str
     kind: NodeKind
@@ -93,7 +89,7 @@ class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
     interfaces: tuple[InterfaceBlueprint, ...] = ()
     default_interface: str = ""
     sysctls: tuple[tuple[str, str], ...] = ()
-    ruleset: str = ""
+    rulesets: dict[str, str] = {}
 
 
 class Blueprint(msgspec.Struct, frozen=True):
@@ -103,9 +99,9 @@ class Blueprint(msgspec.Struct, frozen=True):
     nodes: dict[str, NodeBlueprint]
 
 
-def draw_blueprint(topology: Topology) -> Blueprint:
-    """Raises LabError when the topology cannot be addressed or wired."""
-    return _Drawing(topology).blueprint()
+def draw_blueprint(topology: Topology, plan: AddressPlan | None = None) -> Blueprint:
+    """With its own plan or a given one. Raises LabError when the topology cannot be addressed or wired."""
+    return _Drawing(topology, plan_addresses(topology) if plan is None else plan).blueprint()
 
 
 def default_routes(gateway: Port, mtu: int | None = None) -> tuple[Route, ...]:
@@ -119,33 +115,17 @@ def default_routes(gateway: Port, mtu: int | None = None) -> tuple[Route, ...]:
 
 
 class _Drawing:
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, plan: AddressPlan) -> None:
         self._topology = topology
-        self._plan = plan_addresses(topology)
+        self._plan = plan
         self._routers = {router.name: router for router in topology.routers}
-        self._indices: dict[tuple[str, str], int] = {}
         self._mtus: dict[tuple[str, str], int] = {}
-        self._member_numbers = {
-            (port.node, port.interface): number
-            for lan in self._plan.lans.values()
-            for number, port in enumerate(lan.members)
-        }
         self._routes: dict[str, list[Route]] = {name: [] for name in (IX, *self._routers)}
         for router in topology.routers:
-            self._add_wan(router)
+            self._mtus[router.name, wan_interface(router)] = router.mtu or DEFAULT_MTU
         for device in topology.devices:
-            self._add_interfaces(device)
-
-    def _add_wan(self, router: Router) -> None:
-        key = router.name, wan_interface(router)
-        self._indices[key] = _WAN_INDEX
-        self._mtus[key] = router.mtu or DEFAULT_MTU
-
-    def _add_interfaces(self, device: Device) -> None:
-        for index, interface in enumerate(device.interfaces, _FIRST_DEVICE_INDEX):
-            key = device.name, interface.name
-            self._indices[key] = index
-            self._mtus[key] = device.mtu or DEFAULT_MTU
+            for interface in device.interfaces:
+                self._mtus[device.name, interface.name] = device.mtu or DEFAULT_MTU
 
     def blueprint(self) -> Blueprint:
         outside_in = routers_outside_in(self._topology)
@@ -190,11 +170,13 @@ class _Drawing:
 
     def _router(self, router: Router) -> NodeBlueprint:
         wan = self._plan.wan(router)
-        ruleset = ""
         sysctls = list(_forwarding(v4=router.ip_support.v4, v6=router.ip_support.v6))
+        rulesets = {}
         if router.nat.config is not None and wan.v4 is not None:
-            ruleset = nat_ruleset(router.nat.config, self._placement(router, wan))
+            rulesets[f"ip {NAT_TABLE}"] = nat_ruleset(router.nat.config, self._placement(router, wan))
             sysctls += nat_sysctls(router.nat.config).items()
+        if not router.firewall.config.is_open:
+            rulesets[f"inet {FIREWALL_TABLE}"] = firewall_ruleset(router.firewall.config, wan.interface)
         return NodeBlueprint(
             name=router.name,
             kind="router",
@@ -204,7 +186,7 @@ class _Drawing:
             interfaces=(self._member_interface(wan, is_default=True), self._lan_interface(router.name)),
             default_interface=wan.interface,
             sysctls=tuple(sysctls),
-            ruleset=ruleset,
+            rulesets=rulesets,
         )
 
     def _placement(self, router: Router, wan: Port) -> NatPlacement:
@@ -236,7 +218,7 @@ class _Drawing:
         lan = self._plan.lans[port.lan]
         return InterfaceBlueprint(
             port,
-            self._indices[key],
+            port.index,
             self._mtus[key],
             neighbours=(lan.gateway,),
             routes=default_routes(_reachable(lan.gateway, port)) if is_default else (),
@@ -247,7 +229,7 @@ class _Drawing:
     def _lan_interface(self, owner: str) -> InterfaceBlueprint:
         lan = self._plan.lans[owner]
         routes = (*self._routes[owner], *self._narrow_members(owner))
-        return InterfaceBlueprint(lan.gateway, _BRIDGE_INDEX, self._lan_mtu(owner), lan.members, routes)
+        return InterfaceBlueprint(lan.gateway, BRIDGE_INDEX, self._lan_mtu(owner), lan.members, routes)
 
     def _narrow_members(self, owner: str) -> Iterator[Route]:
         """Host routes to members with a smaller MTU, so that the owner answers what does not fit (RFC 1191)."""
@@ -263,24 +245,19 @@ class _Drawing:
     def _bridges(self, owner: str) -> tuple[Bridge, ...]:
         lan = self._plan.lans[owner]
         mtu = self._lan_mtu(owner)
-        first = Bridge(lan.gateway.interface, _BRIDGE_INDEX, lan.gateway.mac, mtu)
+        first = Bridge(lan.gateway.interface, BRIDGE_INDEX, lan.gateway.mac, mtu)
         further = (
-            Bridge(f"seg{i}", _segment_index(i), _segment_mac(lan.gateway.mac, i), mtu, uplink=_BRIDGE_INDEX)
-            for i in range(_segments(lan))
+            Bridge(f"seg{i}", _segment_index(i), _segment_mac(lan.gateway.mac, i), mtu, uplink=BRIDGE_INDEX)
+            for i in range(lan.segments)
         )
         return (first, *further)
 
     def _cable(self, port: Port) -> Cable:
         lan = self._plan.lans[port.lan]
-        number = self._member_numbers[port.node, port.interface]
-        segments = _segments(lan)
-        bridge = _segment_index(number // PORTS_PER_BRIDGE) if segments else _BRIDGE_INDEX
-        return Cable(port.lan, f"p{number}", _segment_index(segments) + number, bridge)
-
-
-def _segments(lan: Lan) -> int:
-    """How many further bridges a LAN needs; none when the first holds all ports."""
-    return -(-len(lan.members) // PORTS_PER_BRIDGE) if len(lan.members) > PORTS_PER_BRIDGE else 0
+        bridge = BRIDGE_INDEX
+        if lan.segments:
+            bridge = _segment_index(min(port.number // PORTS_PER_BRIDGE, lan.segments - 1))
+        return Cable(port.lan, f"p{port.number}", _segment_index(lan.segments) + port.number, bridge)
 
 
 def _segment_index(number: int) -> int:

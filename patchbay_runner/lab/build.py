@@ -118,8 +118,8 @@ class NetworkBuilder:
         batch += requests.neighbour_requests(lan)
         batch += [netlink.set_up(bridge.index) for bridge in reversed(node.bridges)]
         self._sockets[node.name].batch([*batch, *requests.address_requests(lan), *requests.route_requests(lan)])
-        if node.ruleset:
-            nftables.load(self.namespaces[node.name], node.ruleset, node.name)
+        for ruleset in node.rulesets.values():
+            nftables.load(self.namespaces[node.name], ruleset, node.name)
         # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
         self._sysctls.write(node.name, node.sysctls)
 

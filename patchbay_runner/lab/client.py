@@ -112,14 +112,18 @@ class LabClient:
             done.check_returncode()
         return done
 
+    def change(self, change: commands.Change) -> None:
+        """Changes the running network. Raises LabError."""
+        self.call(change, commands.Done)
+
     def link_down(self, device: str, interface: str) -> None:
-        self.call(commands.LinkDown(device, interface), commands.Done)
+        self.change(commands.LinkDown(device, interface))
 
     def link_up(self, device: str, interface: str) -> None:
-        self.call(commands.LinkUp(device, interface), commands.Done)
+        self.change(commands.LinkUp(device, interface))
 
     def set_default_route(self, device: str, interface: str) -> None:
-        self.call(commands.SetDefaultRoute(device, interface), commands.Done)
+        self.change(commands.SetDefaultRoute(device, interface))
 
     def call(self, command: commands.AnyCommand, reply: type[_R]) -> _R:
         """Sends a command and returns its reply. Raises the error that the agent met."""

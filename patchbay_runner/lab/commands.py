@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from patchbay_runner.errors import LabError
+from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Topology
 
 Family = Literal["inet", "inet6", "packet"]
@@ -88,6 +90,56 @@ class SetDefaultRoute(Command, frozen=True):
     interface: str
 
 
+class Replug(Command, frozen=True):
+    """Moves a device's interface to another router. Replies `Done`."""
+
+    device: str
+    interface: str
+    router: str
+
+
+class AddInterface(Command, frozen=True):
+    """Adds an interface to a device. Replies `Done`."""
+
+    device: str
+    interface: str
+    router: str
+
+
+class RemoveInterface(Command, frozen=True):
+    """Takes an interface from a device. Replies `Done`."""
+
+    device: str
+    interface: str
+
+
+class RenewAddress(Command, frozen=True):
+    """Gives a device's interface new addresses. Replies `Done`."""
+
+    device: str
+    interface: str
+
+
+class SetNat(Command, frozen=True):
+    """Changes a router's NAT. Replies `Done`."""
+
+    router: str
+    nat: Nat
+
+
+class FlushNat(Command, frozen=True):
+    """Makes a router forget its mappings and flows. Replies `Done`."""
+
+    router: str
+
+
+class SetFirewall(Command, frozen=True):
+    """Changes a router's firewall. Replies `Done`."""
+
+    router: str
+    firewall: Firewall
+
+
 class State(Command, frozen=True):
     """Asks for the lab's state. Replies `NodeList`."""
 
@@ -96,7 +148,19 @@ class Connect(Command, frozen=True):
     """Asks for a further connection to the agent. Replies `Done` with one descriptor."""
 
 
-AnyCommand = Build | Spawn | Wait | Signal | Socket | LinkDown | LinkUp | SetDefaultRoute | State | Connect
+Change = (
+    LinkDown
+    | LinkUp
+    | SetDefaultRoute
+    | Replug
+    | AddInterface
+    | RemoveInterface
+    | RenewAddress
+    | SetNat
+    | FlushNat
+    | SetFirewall
+)
+AnyCommand = Build | Spawn | Wait | Signal | Socket | Change | State | Connect
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="reply", tag=str.lower):

@@ -6,22 +6,20 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.kernel import mounts, netlink
+from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
-from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.process import Home, NodeView, start
-from patchbay_runner.lab import requests
-from patchbay_runner.lab.blueprint import InterfaceBlueprint, default_routes, draw_blueprint
-from patchbay_runner.lab.build import NetworkBuilder
-from patchbay_runner.lab.state import address_variables, device_state, ix_state, router_state
-from patchbay_runner.model.topology import Device, Topology
+from patchbay_runner.lab.replan import Network
+from patchbay_runner.lab.running import RunningNetwork
+from patchbay_runner.lab.state import address_variables, ix_state
+from patchbay_runner.model.topology import Topology
 
 _HOSTS = mounts.DEFAULT_HOSTS
 # The kernel takes 64 bytes; most programs that read a hostname expect a DNS label.
@@ -46,66 +44,51 @@ class LabOptions(msgspec.Struct, frozen=True):
     open_files: tuple[int, int] | None = None
 
 
-class Lab:
-    """A built network."""
+class Lab(RunningNetwork):
+    """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen
-        self._topology = topology
+        super().__init__(topology, options.emit)
         self._options = options
-        self._emit = options.emit
-        self._blueprint = draw_blueprint(topology)
-        self._devices = {device.name: device for device in topology.devices}
-        self._default_via = {device.name: device.default_interface for device in topology.devices}
-        self._down: set[tuple[str, str]] = set()
-        self._namespaces: dict[str, int] = {}
         self._views: dict[str, NodeView] = {}
         self._home = Home.here()
-        self._variables: dict[str, str] | None = None
+        self._variables_of: Network | None = None
+        self._variables: dict[str, str] = {}
 
     @classmethod
     def build(cls, topology: Topology, options: LabOptions = LabOptions()) -> Lab:  # noqa: B008 - frozen
         """Builds the network in the current sandbox. Raises LabError or KernelError; nothing survives the sandbox."""
         lab = cls(topology, options)
-        builder = NetworkBuilder(lab._blueprint)
-        try:
-            builder.build()
-        finally:
-            lab._namespaces = builder.namespaces
+        lab.build_network()
         lab._announce()
         return lab
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
-        for fd in self._namespaces.values():
-            os.close(fd)
-        self._namespaces.clear()
+        super().close()
         self._home.close()
 
-    @property
-    def nodes(self) -> list[str]:
-        """ "ix", then routers, then devices."""
-        return list(self._blueprint.nodes)
-
     def state(self) -> dict[str, Any]:
-        """Nodes with their addresses and what has changed since they were built."""
-        plan = self._blueprint.plan
+        """Nodes with their addresses, as they are now."""
         return {
-            "ix": ix_state(plan),
-            "routers": {router.name: router_state(router, plan) for router in self._topology.routers},
-            "devices": {device.name: self._device_state(device) for device in self._topology.devices},
+            "ix": ix_state(self.plan),
+            "routers": {router.name: self.router_state(router.name) for router in self.topology.routers},
+            "devices": {device.name: self.device_state(device.name) for device in self.topology.devices},
         }
 
     def variables(self) -> Mapping[str, str]:
         """The `NETSIM_…` variables, names in capitals, as they stand now."""
-        if self._variables is None:
-            self._variables = address_variables(self._topology, self._blueprint.plan, self._default_via)
+        if self._variables_of is not self._network:
+            self._variables_of = self._network
+            self._variables = address_variables(self.topology, self.plan)
         return self._variables
 
     def addresses(self, node: str) -> list[IPv4Address | IPv6Address]:
         """The node's IPv4 and IPv6 addresses, those of a device's default interface first, link-local ones left out."""
         blueprint = self._blueprint.nodes[self._known(node)]
-        default = self._default_via.get(node, blueprint.default_interface)
-        interfaces = sorted(blueprint.interfaces, key=lambda interface: interface.port.interface != default)
+        interfaces = sorted(
+            blueprint.interfaces, key=lambda interface: interface.port.interface != blueprint.default_interface
+        )
         found = ((interface.port.v4, interface.port.v6) for interface in interfaces)
         return [address.ip for pair in found for address in pair if address is not None]
 
@@ -150,39 +133,6 @@ class Lab:
             except OSError as error:
                 raise LabError(f"cannot make a socket: {error}", node) from error
 
-    def link_down(self, device: str, interface: str) -> None:
-        """Takes an interface down: nothing is sent or received, and its routes are gone."""
-        blueprint = self._interface(device, interface)
-        self._change(device, [netlink.set_up(blueprint.index, up=False)])
-        self._down.add((device, interface))
-        self._emit("link_down", device=device, iface=interface)
-
-    def link_up(self, device: str, interface: str) -> None:
-        """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
-        blueprint = self._interface(device, interface)
-        routes = self._default_routes(blueprint) if self._default_via[device] == interface else ()
-        self._change(device, list(requests.member_requests(msgspec.structs.replace(blueprint, routes=routes))))
-        self._down.discard((device, interface))
-        self._emit("link_up", device=device, iface=interface)
-
-    def set_default_route(self, device: str, interface: str) -> None:
-        """Moves the default routes of both families. Towards an interface that is down they appear when it is up."""
-        blueprint = self._interface(device, interface)
-        old = self._interface(device, self._default_via[device])
-        gone = [route for route in self._default_routes(old) if (device, old.port.interface) not in self._down]
-        new = self._default_routes(blueprint) if (device, interface) not in self._down else ()
-        replaced = {type(route.destination) for route in new}
-        batch = [netlink.replace_route(requests.netlink_route(route, blueprint.index)) for route in new]
-        batch += [
-            netlink.delete_route(requests.netlink_route(route, old.index))
-            for route in gone
-            if old is not blueprint and type(route.destination) not in replaced
-        ]
-        self._change(device, batch)
-        self._default_via[device] = interface
-        self._variables = None
-        self._emit("default_route_changed", device=device, iface=interface)
-
     def _announce(self) -> None:
         state = self.state()
         self._emit("lab_created")
@@ -192,37 +142,10 @@ class Lab:
         for name, fields in state["devices"].items():
             self._emit("device_added", name=name, **fields)
 
-    def _device_state(self, device: Device) -> dict[str, Any]:
-        down = frozenset(interface for name, interface in self._down if name == device.name)
-        return device_state(device, self._blueprint.plan, self._default_via[device.name], down)
-
     def _known(self, node: str) -> str:
         if node not in self._blueprint.nodes:
             raise LabError("there is no such node", node)
         return node
-
-    def _interface(self, device: str, interface: str) -> InterfaceBlueprint:
-        if device not in self._devices:
-            raise LabError("there is no such device", device)
-        for blueprint in self._blueprint.nodes[device].interfaces:
-            if blueprint.port.interface == interface:
-                return blueprint
-        raise LabError(f"it has no interface {interface!r}", device)
-
-    def _default_routes(self, interface: InterfaceBlueprint) -> tuple[Any, ...]:
-        port = interface.port
-        routes = default_routes(self._blueprint.plan.lans[port.lan].gateway)
-        return tuple(
-            route
-            for route in routes
-            if (port.v6 if isinstance(route.destination, IPv6Network) else port.v4) is not None
-        )
-
-    def _change(self, node: str, batch: list[bytes]) -> None:
-        with entered(self._namespaces[node]):
-            sock = NetlinkSocket(node)
-        with sock:
-            sock.batch(batch)
 
     def _node_environment(self, node: str) -> dict[str, str]:
         own = {"TMPDIR": str(mounts.DEVICE_DIRECTORY / _TEMPORARY)}

@@ -21,6 +21,7 @@ def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
         "region": router.region,
         "nat": router.nat.mode,
         "nat_v6": router.nat_v6.value,
+        "firewall": router.firewall.mode,
         "ip_support": router.ip_support.value,
         "mtu": router.mtu,
         "uplink": {"interface": plan.wan(router).interface, **_address_fields(plan.wan(router))},
@@ -34,9 +35,9 @@ def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
     }
 
 
-def device_state(device: Device, plan: AddressPlan, default_via: str, down: frozenset[str]) -> dict[str, Any]:
+def device_state(device: Device, plan: AddressPlan, down: frozenset[str]) -> dict[str, Any]:
     return {
-        "default_via": default_via,
+        "default_via": device.default_interface,
         "mtu": device.mtu,
         "interfaces": [
             {
@@ -50,15 +51,14 @@ def device_state(device: Device, plan: AddressPlan, default_via: str, down: froz
     }
 
 
-def address_variables(topology: Topology, plan: AddressPlan, default_via: dict[str, str]) -> dict[str, str]:
+def address_variables(topology: Topology, plan: AddressPlan) -> dict[str, str]:
     """`NETSIM_IP_<DEVICE>`, `NETSIM_IP_<DEVICE>_<INTERFACE>` and the same with IP6, of the families that are there."""
     found: dict[str, str] = {}
     for device in topology.devices:
-        default = default_via[device.name]
         for interface in device.interfaces:
             port = plan.ports[device.name, interface.name]
             _add(found, ip_variables(device.name, interface.name), port)
-            if interface.name == default:
+            if interface.name == device.default_interface:
                 _add(found, ip_variables(device.name), port)
     return found
 

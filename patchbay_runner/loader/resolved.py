@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from patchbay_runner.model.durations import format_duration
+from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import NAT_MODES, Nat, NatConfig
 from patchbay_runner.model.plan import Binary, Plan
@@ -73,11 +74,21 @@ def _router(router: Router) -> Table:
         table["nat_v6"] = router.nat_v6.value
     if router.ip_support is not IpSupport.DUAL_STACK:
         table["ip_support"] = router.ip_support.value
-    if router.firewall != "none":
-        table["firewall"] = router.firewall
+    if router.firewall != Firewall():
+        table["firewall"] = _firewall(router.firewall)
     if router.downlink is not None:
         table["downlink_condition"] = _condition(router.downlink)
     return table | _advertisements(router.ra)
+
+
+def _firewall(firewall: Firewall) -> str | Table:
+    config = firewall.config
+    if firewall.mode != "custom":
+        return firewall.mode
+    ports = {"allow_tcp": config.allow_tcp, "allow_udp": config.allow_udp}
+    return {"block_inbound": config.block_inbound} | {
+        key: list(allowed) for key, allowed in ports.items() if allowed is not None
+    }
 
 
 def _advertisements(ra: RouterAdvertisements) -> Table:

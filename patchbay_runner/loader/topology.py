@@ -15,12 +15,12 @@ from patchbay_runner.loader.fields import (
     duration,
     filled_text,
     integer,
-    name_choice,
     number,
     read_table,
     require,
     unknown_key,
 )
+from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.names import check_interface_name, check_node_name
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
@@ -38,7 +38,6 @@ from patchbay_runner.model.topology import (
 MOST_INSTANCES = 10_000
 # A veth carries at most 65,535 bytes; RFC 791 wants 68.
 _MTU = integer(68, 65_535)
-_FIREWALLS = ("none", "block-inbound", "corporate", "captive-portal")
 
 _ROUTER: dict[str, Any] = {
     "name": filled_text,
@@ -48,7 +47,7 @@ _ROUTER: dict[str, Any] = {
     "nat_v6": choice({kind.value: kind for kind in NatV6}),
     "ip_support": choice({kind.value: kind for kind in IpSupport}),
     "mtu": _MTU,
-    "firewall": name_choice(_FIREWALLS),
+    "firewall": firewall,
     "downlink_condition": condition,
     "downlink": condition,
     "ra_enabled": boolean,
@@ -130,11 +129,10 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         upstream=values.get("upstream"),
         region=values.get("region"),
         mtu=values.get("mtu"),
-        firewall=values.get("firewall", "none"),
         downlink=downlink,
         ra=_advertisements(values),
         origin=node.origin,
-        **{key: values[key] for key in ("nat", "nat_v6", "ip_support") if key in values},
+        **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "firewall") if key in values},
     )
     written.routers.append((router, node))
     written.unbuilt += _unbuilt(router, node)
@@ -150,7 +148,6 @@ def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
     later = {
         "region": (router.region is not None, "regions"),
         "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
-        "firewall": (router.firewall != "none", "firewalls"),
         "downlink_condition": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
         "downlink": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
         "ra_enabled": (router.ra.enabled, "router advertisements"),

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import Nat
 
@@ -63,7 +64,7 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nat_v6: NatV6 = NatV6.NONE
     ip_support: IpSupport = IpSupport.DUAL_STACK
     mtu: int | None = None
-    firewall: str = "none"
+    firewall: Firewall = Firewall()
     downlink: LinkCondition | None = None
     ra: RouterAdvertisements = RouterAdvertisements()
     origin: Origin = Origin()

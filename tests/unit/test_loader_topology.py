@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from patchbay_runner.model.firewall import firewall_mode
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, NatConfig, NatTimeouts
 from patchbay_runner.model.topology import IpSupport, NatV6, Router, RouterAdvertisements
@@ -66,7 +67,11 @@ def test_all_other_keys_of_a_router(loading: Loading) -> None:
         'ra_enabled = "false"\nra_interval_secs = 5\nra_lifetime_secs = "0"\nregion = "eu"\n[region.eu]',
     )
     assert (found.ip_support, found.nat_v6, found.mtu) == (IpSupport.V4_ONLY, NatV6.NAT64, 1400)
-    assert (found.firewall, found.downlink, found.region) == ("corporate", LinkCondition(loss_pct=1), "eu")
+    assert (found.firewall, found.downlink, found.region) == (
+        firewall_mode("corporate"),
+        LinkCondition(loss_pct=1),
+        "eu",
+    )
     assert found.ra == RouterAdvertisements(enabled=False, interval_s=5, lifetime_s=0)
 
 
@@ -92,7 +97,6 @@ impair = { loss_pct = 1 }
         "1: prepare[0]: preparing binaries is not built yet",
         "10: router[0].region: regions are not built yet",
         "11: router[0].nat_v6: IPv6 address translation is not built yet",
-        "12: router[0].firewall: firewalls are not built yet",
         "13: router[0].downlink_condition: link conditions are not built yet",
         "14: router[0].ra_interval_secs: router advertisements are not built yet",
         "18: device.d.eth0.impair: link conditions are not built yet",

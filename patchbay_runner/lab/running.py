@@ -1,0 +1,196 @@
+"""A network that runs, and the changes that can be made to it. Every method returns when the kernel has done it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.kernel import conntrack, netlink, nftables
+from patchbay_runner.kernel.namespaces import entered
+from patchbay_runner.kernel.netlink import NetlinkSocket
+from patchbay_runner.kernel.sysctl import Sysctls
+from patchbay_runner.lab import replan, requests
+from patchbay_runner.lab.addressing import AddressPlan, plan_addresses
+from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
+from patchbay_runner.lab.build import NetworkBuilder
+from patchbay_runner.lab.reconcile import NodeChange, changes
+from patchbay_runner.lab.replan import Network
+from patchbay_runner.lab.state import device_state, router_state
+from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.nat import Nat
+from patchbay_runner.model.topology import Interface, Topology
+
+
+class RunningNetwork:
+    """A topology in the kernel. `emit` receives the events of its changes."""
+
+    def __init__(self, topology: Topology, emit: Callable[..., None]) -> None:
+        self._emit = emit
+        self._network = Network(topology, plan_addresses(topology))
+        self._blueprint = draw_blueprint(topology, self._network.plan)
+        self._down: set[tuple[str, str]] = set()
+        self._namespaces: dict[str, int] = {}
+
+    @property
+    def topology(self) -> Topology:
+        """As it is now."""
+        return self._network.topology
+
+    @property
+    def plan(self) -> AddressPlan:
+        """The addresses as they are now."""
+        return self._network.plan
+
+    @property
+    def nodes(self) -> list[str]:
+        """ "ix", then routers, then devices."""
+        return list(self._blueprint.nodes)
+
+    def build_network(self) -> None:
+        """Makes everything. Raises LabError or KernelError; nothing survives the sandbox."""
+        builder = NetworkBuilder(self._blueprint)
+        try:
+            builder.build()
+        finally:
+            self._namespaces = builder.namespaces
+
+    def close(self) -> None:
+        """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        for fd in self._namespaces.values():
+            os.close(fd)
+        self._namespaces.clear()
+
+    def link_down(self, device: str, interface: str) -> None:
+        """Takes an interface down: nothing is sent or received, and its routes are gone."""
+        self._send(device, [netlink.set_up(self._interface(device, interface).index, up=False)])
+        self._down.add((device, interface))
+        self._emit("link_down", device=device, iface=interface)
+
+    def link_up(self, device: str, interface: str) -> None:
+        """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
+        self._send(device, list(requests.member_requests(self._interface(device, interface))))
+        self._down.discard((device, interface))
+        self._emit("link_up", device=device, iface=interface)
+
+    def set_default_route(self, device: str, interface: str) -> None:
+        """Moves the default routes of both families. Towards an interface that is down they appear when it is up."""
+        self._interface(device, interface)
+        self._become(replan.set_default_interface(self._network, device, interface))
+        self._emit("default_route_changed", device=device, iface=interface)
+
+    def replug(self, device: str, interface: str, router: str) -> None:
+        """Moves an interface to another router's LAN, with new addresses. One that is down stays down."""
+        before = self._interface(device, interface).port.lan
+        self._become(replan.replug(self._network, device, interface, router))
+        self._emit(
+            "interface_replugged",
+            device=device,
+            iface=interface,
+            from_router=before,
+            to_router=router,
+            **self._new_addresses(device, interface),
+        )
+
+    def add_interface(self, device: str, interface: str, router: str) -> None:
+        """Plugs a further interface into a router's LAN. The default route stays where it is."""
+        self._become(replan.add_interface(self._network, device, Interface(name=interface, gateway=router)))
+        self._emit(
+            "interface_added", device=device, iface=interface, router=router, **self._new_addresses(device, interface)
+        )
+
+    def remove_interface(self, device: str, interface: str) -> None:
+        """Takes an interface away; if it was the default one, the first that is left takes its place."""
+        self._interface(device, interface)
+        self._become(replan.remove_interface(self._network, device, interface))
+        self._down.discard((device, interface))
+        self._emit("interface_removed", device=device, iface_name=interface)
+
+    def renew_address(self, device: str, interface: str) -> None:
+        """Gives an interface new addresses on its LAN, as a renewed lease does; its routes stay."""
+        self._interface(device, interface)
+        self._become(replan.renew_address(self._network, device, interface))
+        self._emit("device_ip_changed", device=device, iface_name=interface, **self._new_addresses(device, interface))
+
+    def set_nat(self, router: str, nat: Nat) -> None:
+        """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
+        self._become(replan.change_router(self._network, router, lambda old: msgspec.structs.replace(old, nat=nat)))
+        self._emit("nat_changed", router=router, nat=nat.mode)
+
+    def flush_nat(self, router: str) -> None:
+        """Forgets a router's mappings and tracked flows, as a router does that lost power."""
+        blueprint = self._blueprint.nodes[self._router(router)]
+        netns = self._namespaces[router]
+        for table, ruleset in blueprint.rulesets.items():
+            nftables.load(netns, f"delete table {table}\n{ruleset}", router)
+        conntrack.flush(netns, router)
+        self._emit("nat_state_flushed", router=router)
+
+    def set_firewall(self, router: str, firewall: Firewall) -> None:
+        """Changes what a router lets through; flows that it knows are let through until they end."""
+        self._become(
+            replan.change_router(self._network, router, lambda old: msgspec.structs.replace(old, firewall=firewall))
+        )
+        self._emit("firewall_changed", router=router, firewall=firewall.mode)
+
+    def device_state(self, device: str) -> dict[str, Any]:
+        """As in `state.json`."""
+        found = next(each for each in self.topology.devices if each.name == device)
+        down = frozenset(interface for name, interface in self._down if name == device)
+        return device_state(found, self.plan, down)
+
+    def router_state(self, router: str) -> dict[str, Any]:
+        """As in `state.json`."""
+        return router_state(next(each for each in self.topology.routers if each.name == router), self.plan)
+
+    def _become(self, network: Network) -> None:
+        """Makes the kernel's network `network`, touching only what differs."""
+        blueprint = draw_blueprint(network.topology, network.plan)
+        is_down = self._down.__contains__
+        asked = changes(
+            self._blueprint, blueprint, lambda node, interface: is_down((node, interface)), self._namespaces.__getitem__
+        )
+        for change in list(asked):
+            self._carry_out(change)
+        self._network, self._blueprint = network, blueprint
+
+    def _carry_out(self, change: NodeChange) -> None:
+        netns = self._namespaces[change.node]
+        if change.requests:
+            self._send(change.node, list(change.requests))
+        for ruleset in change.rulesets:
+            nftables.load(netns, ruleset, change.node)
+        if change.sysctls:
+            sysctls = Sysctls()
+            try:
+                with entered(netns):
+                    sysctls.write(change.node, change.sysctls)
+            finally:
+                sysctls.close()
+
+    def _send(self, node: str, batch: list[bytes]) -> None:
+        with NetlinkSocket.inside(self._namespaces[node], node) as sock:
+            sock.batch(batch)
+
+    def _interface(self, device: str, interface: str) -> InterfaceBlueprint:
+        if all(each.name != device for each in self.topology.devices):
+            raise LabError("there is no such device", device)
+        for blueprint in self._blueprint.nodes[device].interfaces:
+            if blueprint.port.interface == interface:
+                return blueprint
+        raise LabError(f"it has no interface {interface!r}", device)
+
+    def _router(self, name: str) -> str:
+        if all(each.name != name for each in self.topology.routers):
+            raise LabError("there is no such router", name)
+        return name
+
+    def _new_addresses(self, device: str, interface: str) -> dict[str, str | None]:
+        port = self.plan.ports[device, interface]
+        return {
+            "new_ip": str(port.v4.ip) if port.v4 else None,
+            "new_ip_v6": str(port.v6.ip) if port.v6 else None,
+        }
