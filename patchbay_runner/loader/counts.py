@@ -2,7 +2,7 @@
 
 A step of a counted device becomes one step for each instance, and what it says of other counted steps means the same
 instance. A step of its own says of a counted step all of it where that makes sense (`requires`, the left side of an
-assertion, `wait-for`), and is told to choose elsewhere.
+assertion, `wait-for`), and is told to choose elsewhere, unless there is but one instance.
 """
 
 from __future__ import annotations
@@ -113,13 +113,17 @@ class _Placing:
                 continue
             if step in self.ids and use.kind == "check":
                 waits += [Use("check", f"{step}-{index}.{capture}", use.node) for index in range(self.ids[step])]
-            elif step in self.ids:
+            elif self.ids.get(step, 1) > 1:
                 self.report_ambiguous(use, step, capture)
             elif use.kind == "result":
-                reads.append(Use("result", self.own(use.name, self.id), use.node))
+                reads.append(Use("result", self.own(self.of_only(use.name), self.id), use.node))
             else:
-                waits.append(use)
-        step_record = self.finished(self.step, self.id, self.draft.device, lambda key: key)
+                waits.append(Use(use.kind, self.of_only(use.name), use.node))
+        if 1 not in self.ids.values():
+            step_record = self.finished(self.step, self.id, self.draft.device, lambda key: key)
+        else:
+            device = rename_captures(self.draft.device, self.of_only)
+            step_record = self.renamed(self.finished(self.step, self.id, device, self.of_only), self.of_only)
         return self.part(self.expanded(step_record), self.id, waits + self.required(lambda key: key), reads)
 
     def instance(self, index: int) -> Part:
@@ -127,7 +131,7 @@ class _Placing:
 
         def rename(key: str) -> str:
             step, _, capture = key.rpartition(".")
-            return f"{step}-{index}.{capture}" if step in self.ids else key
+            return f"{step}-{index}.{capture}" if self.ids.get(step, 1) > 1 else self.of_only(key)
 
         step_id = f"{self.id}-{index}" if self.id else ""
         waits: list[Use] = []
@@ -140,13 +144,16 @@ class _Placing:
             renamed = Use(use.kind, self.own(rename(use.name), step_id), use.node)
             (reads if use.kind == "result" else waits).append(renamed)
         step = self.finished(self.step, step_id, f"{self.draft.device}-{index}", rename)
+        step = msgspec.structs.replace(self.renamed(step, rename), requires=tuple(map(rename, step.requires)))
+        return self.part(step, step_id, waits + self.required(rename, index), reads)
+
+    def renamed(self, step: Step, rename: Callable[[str], str]) -> Step:
+        """The record with the captures in its texts renamed."""
         texts = {
             field: _map_texts(getattr(step, field), lambda text: rename_captures(text, rename))
             for field in _TEXTS.get(self.draft.action, ())
         }
-        requires = tuple(map(rename, step.requires))
-        step = msgspec.structs.replace(step, requires=requires, **texts)
-        return self.part(step, step_id, waits + self.required(rename, index), reads)
+        return msgspec.structs.replace(step, **texts) if texts else step
 
     def wait_for(self) -> Iterator[Part]:
         """One for each instance, when the id is that of a counted spawn or of a counted device."""
@@ -197,7 +204,7 @@ class _Placing:
         changed: Step = msgspec.structs.replace(step, requires=tuple(requires))
         if isinstance(changed, Assert):
             checks = [
-                Assertion(left, check.operator, check.right)
+                Assertion(left, check.operator, rename_captures(check.right, self.of_only))
                 for check in changed.checks
                 for left in self.all_of(check.left)
             ]
@@ -207,6 +214,11 @@ class _Placing:
     def all_of(self, key: str) -> list[str]:
         step, _, capture = key.rpartition(".")
         return [f"{step}-{index}.{capture}" for index in range(self.ids[step])] if step in self.ids else [key]
+
+    def of_only(self, key: str) -> str:
+        """The capture of the only instance, where a counted step has no more."""
+        step, _, capture = key.rpartition(".")
+        return f"{step}-0.{capture}" if self.ids.get(step) == 1 else key
 
     def finished(self, step: Step, step_id: str, device: str, rename: Callable[[str], str]) -> Step:
         """The record with its id, device, interface and results filled in."""
@@ -235,8 +247,8 @@ class _Placing:
     def is_in_range(self, key: str, node: Node, index: int) -> bool:
         """Whether a counted step has an instance of this number; reported when it has not."""
         step = key.rpartition(".")[0]
-        count = self.ids.get(step)
-        is_there = count is None or index < count
+        count = self.ids.get(step, 1)
+        is_there = count == 1 or index < count
         if not is_there:
             mine = f"{self.draft.device}-{index}"
             message = f"{quote(key)} has no instance {index} for {quote(mine)}: {quote(step)} has {count}"

@@ -122,6 +122,53 @@ def test_what_is_ambiguous_names_the_choices(loading: Loading) -> None:
     assert '"fetch.size" is ambiguous' in error
 
 
+def test_the_only_instance_needs_no_number(loading: Loading) -> None:
+    text = """
+[[step]]
+id = "one"
+device = "solo"
+cmd = ["a"]
+captures.x.regex = "x"
+[[step]]
+id = "own"
+device = "client"
+cmd = ["a", "${one.x}", "$${one.x}"]
+env = { X = "${one.x}" }
+results = { up_bytes = "one.x", down_bytes = "own.exit_code" }
+[[step]]
+action = "gen-file"
+id = "f"
+content = "${one.x} ${own.exit_code}"
+[[step]]
+id = "many"
+device = "peer"
+cmd = ["${one.x}"]
+requires = ["one.x"]
+[[step]]
+id = "moved"
+device = "${one.x}"
+cmd = ["a"]
+[[step]]
+action = "assert"
+check = "own.exit_code == ${one.exit_code}"
+"""
+    steps = loading.steps(text)
+    _, own, file, *many, moved, check = steps
+    assert isinstance(own, ProcessStep)
+    assert (own.cmd, own.env) == (("a", "${one-0.x}", "$${one.x}"), {"X": "${one-0.x}"})
+    assert own.results is not None
+    assert (own.results.up_bytes, own.results.down_bytes) == ("one-0.x", "own.exit_code")
+    assert isinstance(file, GenFile)
+    assert file.content == "${one-0.x} ${own.exit_code}"
+    assert [(step.cmd, step.requires) for step in many if isinstance(step, ProcessStep)] == [
+        (("${one-0.x}",), ("one-0.x",))
+    ] * 3
+    assert isinstance(moved, ProcessStep)
+    assert moved.device == "${one-0.x}"
+    assert isinstance(check, Assert)
+    assert check.checks == (Assertion("own.exit_code", "==", "${one-0.exit_code}"),)
+
+
 def test_numbered_default_ids_do_not_meet_instances(loading: Loading) -> None:
     run = '[[step]]\ndevice = "peer"\ncmd = ["a"]\n'
     ids = [step.id for step in loading.steps(run + run + '[[step]]\ndevice = "peer-2"\ncmd = ["a"]\n')]
