@@ -165,6 +165,19 @@ def test_it_leaves_strange_segmentation_alone(offload: tuple[int, ...]) -> None:
     assert Bench().translate(ipv6(udp(b"x" * 3000), UDP), offload) is None
 
 
+def test_it_leaves_what_no_ipv4_packet_can_hold_alone() -> None:
+    packet = _partial(ipv6(tcp(b"x" * 65_510), TCP), TCP, 1400, TCP_V6)
+    assert Bench().translate(*packet) is None
+
+
+@pytest.mark.parametrize(("protocol", "checksum_offset", "header"), [(TCP, 16, 20), (UDP, 6, 8)])
+def test_offload_headers_of_the_whole_translator(protocol: int, checksum_offset: int, header: int) -> None:
+    kind = TCP_V6 if protocol == TCP else 5
+    before = Offload(NEEDS_CHECKSUM, kind, 14 + 48 + header, 1200, 14 + 48, checksum_offset)
+    after = (NEEDS_CHECKSUM, TCP_V4 if protocol == TCP else 5, 34 + header, 1200, 34, checksum_offset)
+    assert before.moved(20) == after
+
+
 def test_it_forgets_when_a_client_lost_its_address() -> None:
     bench = Bench()
     bench.translator.addresses.generation += 1

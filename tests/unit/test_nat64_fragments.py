@@ -198,6 +198,7 @@ def test_what_never_comes_is_not_waited_for() -> None:
         piece(8, 12, True),
         piece(8, 0, False),
         piece(0xFFF8, 16, False),
+        piece(0, 0, True),
     ],
 )
 def test_overlapping_and_impossible_fragments_give_the_datagram_up(second: Datagram) -> None:
@@ -214,6 +215,14 @@ def test_a_repeated_fragment_is_taken_once() -> None:
     whole = reassembler.add(piece(8, 3, False), 0)
     assert whole is not None
     assert whole.payload == b"p" * 11
+
+
+@pytest.mark.parametrize("offset", [8, 24])
+def test_there_is_one_last_fragment(offset: int) -> None:
+    reassembler = Reassembler()
+    reassembler.add(piece(16, 8, False), 0)
+    assert reassembler.add(piece(offset, 8, False), 0) is None
+    assert len(reassembler) == 0
 
 
 def test_nothing_lies_behind_the_last_fragment() -> None:

@@ -80,6 +80,7 @@ def test_errors_of_ipv6_hosts(v6: tuple[int, int], v4: tuple[int, int]) -> None:
     quoted = sent[28:]
     assert_valid(quoted)
     assert (quoted[12:16], quoted[16:20], quoted[28:]) == (HOST, FIRST_POOL_ADDRESS, GOT_V4[28:])
+    assert quoted[6:8] == b"\x40\0"
 
 
 def test_an_unknown_protocol_points_at_the_next_header() -> None:
@@ -207,6 +208,12 @@ def test_extensions_of_errors_are_left_out() -> None:
     assert len(received) == 48 + len(SENT_V6)
     padded = GOT_V6 + bytes(128 - len(GOT_V6))
     sent = to_ipv4(error_v6(3, 0, bytes((16, 0, 0, 0)), padded + b"\x20\0\xde\xad extension"))
+    assert len(sent) == 28 + len(GOT_V4)
+
+
+def test_only_some_errors_have_extensions() -> None:
+    """The same octet is part of the MTU in others."""
+    sent = to_ipv4(error_v6(2, 0, (1 << 24).to_bytes(4), GOT_V6))
     assert len(sent) == 28 + len(GOT_V4)
 
 

@@ -116,6 +116,39 @@ def test_partial_checksums_stay_partial(packet: bytes, header: int, sent_header:
     assert found % 0xFFFF == _pseudo_header_sum(sent, sent_header) % 0xFFFF
 
 
+@pytest.mark.parametrize(("segment", "unfragmentable"), [(1240, False), (1241, True)])
+def test_unsegmented_packets_are_judged_by_their_segments(segment: int, unfragmentable: bool) -> None:
+    made = translator()
+    (sent,) = made.to_ipv4(ipv6(tcp(b"x" * 20_000), TCP), 0, partial=True, segment=segment)
+    assert bool(sent[6] & 0x40) is unfragmentable
+    (received,) = made.to_ipv6(ipv4(tcp(b"x" * 20_000), TCP, cut=0), 0, partial=True, segment=segment)
+    assert len(received) == 40 + 20 + 20_000
+
+
+def test_a_partial_sum_of_zero_is_no_absent_checksum() -> None:
+    packet = ipv4(udp(b"x" * 100), UDP, checksum=False)
+    (received,) = translator().to_ipv6(packet, 0, partial=True, segment=50)
+    change = sum(int.from_bytes(received[at : at + 2]) for at in range(8, 40, 2))
+    change -= sum(int.from_bytes(packet[at : at + 2]) for at in range(12, 20, 2))
+    assert int.from_bytes(received[46:48]) == change % 0xFFFF
+
+
+def test_clamping_leaves_a_partial_checksum_alone() -> None:
+    """The device sums the options when it completes it."""
+    plain, large = (tcp(flags=2, options=b"\x02\x04" + size.to_bytes(2)) for size in (1440, 9000))
+    sums = {
+        translator().to_ipv4(ipv6(syn, TCP, checksum=False), 0, partial=True, segment=1)[0][36:38]
+        for syn in (plain, large)
+    }
+    assert len(sums) == 1
+
+
+def test_what_looks_like_a_syn_inside_a_fragment_is_data() -> None:
+    data = tcp(flags=2, options=b"\x02\x04\xff\xff") + bytes(8)
+    received = to_ipv6(ipv4(data, TCP, cut=0x2010, checksum=False))
+    assert received[48:] == data
+
+
 def _pseudo_header_sum(packet: bytes, header: int) -> int:
     addresses = packet[8:40] if header == 40 else packet[12:20]
     half = len(addresses) // 2
@@ -197,9 +230,13 @@ def test_extension_headers_are_left_out() -> None:
     assert sent[40:] == b"data"
 
 
-def test_ipv4_options_are_left_out() -> None:
-    used_up_route = b"\x83\x07\x08\x01\x02\x03\x04\x00"
-    received = to_ipv6(ipv4(tcp(b"data"), TCP, options=b"\x94\x04\0\0" + used_up_route))
+@pytest.mark.parametrize(
+    "options",
+    [b"\x94\x04\0\0" + b"\x83\x07\x08\x01\x02\x03\x04\x00", b"\x44\0\0\0", b"\x01\x01\x01\x83", b"\0\x83\x07\x04"],
+)
+def test_ipv4_options_are_left_out(options: bytes) -> None:
+    """A source route that is used up, options of no length, a cut one, one behind the end of the list."""
+    received = to_ipv6(ipv4(tcp(b"data"), TCP, options=options))
     assert_valid(received)
     assert received[60:] == b"data"
 
