@@ -13,9 +13,11 @@ import pytest
 
 from patchbay_runner.errors import PatchbayError
 from patchbay_runner.model.links import LinkCondition
-from tests.netns.support.link_world import LinkWorld
+from tests.netns.support.link_world import ENGINE, LinkWorld
 
 pytestmark = pytest.mark.netns
+
+emulator_only = pytest.mark.skipif(ENGINE != "emulator", reason="it is about the emulator's own workings")
 
 FRAME = 1514
 PAYLOAD = 1472
@@ -109,7 +111,8 @@ def test_a_full_queue_drops_and_says_how_full_it_was(world: LinkWorld) -> None:
     counted = world.statistics()["d1.eth0"].up
     assert counted is not None
     assert counted.overflowed == 200 - len(train.numbers) == counted.dropped
-    assert counted.queue_peak_bytes == pytest.approx(held * FRAME, rel=0.15)
+    if ENGINE == "emulator":  # the kernel tells only what waits now
+        assert counted.queue_peak_bytes == pytest.approx(held * FRAME, rel=0.15)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
@@ -129,7 +132,7 @@ def test_loss_is_within_the_binomial_interval(world: LinkWorld, loss_pct: float,
 def _lost(world: LinkWorld, direction: str) -> int:
     counted = getattr(world.statistics()["d2.eth0"], direction)
     assert counted.overrun == 0
-    lost: int = counted.lost
+    lost: int = counted.dropped
     return lost
 
 
@@ -142,6 +145,7 @@ def test_losses_come_in_bursts_of_the_asked_length(world: LinkWorld) -> None:
     assert statistics.fmean(runs) == pytest.approx(length, rel=0.1)
 
 
+@emulator_only
 def test_the_same_seed_loses_the_same_packets() -> None:
     condition = LinkCondition(latency_ms=5, loss_pct=10)
     found = []
@@ -174,9 +178,11 @@ def test_corrupted_datagrams_are_damaged_and_refused_by_the_receiver(world: Link
     assert 4000 - len(train.numbers) == pytest.approx(200, rel=0.35)
     counted = world.statistics()["d1.eth0"].up
     assert counted is not None
-    assert counted.corrupted == pytest.approx(200, rel=0.35)
+    if ENGINE == "emulator":
+        assert counted.corrupted == pytest.approx(200, rel=0.35)
 
 
+@emulator_only
 def test_setting_and_lifting_a_condition_loses_and_doubles_nothing(world: LinkWorld) -> None:
     def toggle() -> None:
         for turn in range(20):
@@ -191,6 +197,7 @@ def test_setting_and_lifting_a_condition_loses_and_doubles_nothing(world: LinkWo
     assert sorted(train.numbers) == list(range(3000))
 
 
+@emulator_only
 def test_a_clear_link_has_nothing_in_its_path(world: LinkWorld) -> None:
     before = world.lab.run("router", ["ip", "-o", "link"]).stdout.count(b"\n")
     world.apply(up=LinkCondition(latency_ms=5), down=LinkCondition(latency_ms=5))
@@ -201,6 +208,7 @@ def test_a_clear_link_has_nothing_in_its_path(world: LinkWorld) -> None:
         assert world.lab.run("router", ["tc", "filter", "show", "dev", "p0", hook]).stdout == b""
 
 
+@emulator_only
 def test_the_router_never_hears_a_broadcast_twice(world: LinkWorld) -> None:
     world.apply(up=LinkCondition(latency_ms=5), down=LinkCondition(latency_ms=5))
     with (
@@ -224,11 +232,13 @@ def test_a_stream_is_whole_after_every_impairment_at_once(world: LinkWorld) -> N
     assert transfer(world, data) == data
 
 
+@emulator_only
 def test_segments_stay_whole_when_only_the_delay_is_asked(world: LinkWorld) -> None:
     world.apply("d1", up=LinkCondition(latency_ms=5))
     assert mean_frame_bytes(world, "d1", 8 << 20) > 4 * FRAME
 
 
+@emulator_only
 def test_segments_are_cut_when_single_frames_meet_a_fate(world: LinkWorld) -> None:
     world.apply("d2", up=LinkCondition(latency_ms=5))
     world.apply("d2", up=LinkCondition(rate_kbit=100_000))
@@ -271,6 +281,7 @@ def transfer(world: LinkWorld, data: bytes, device: str = "d0") -> bytes:
         return bytes(received)
 
 
+@emulator_only
 def test_an_emulator_without_the_processor_is_a_verdict_not_a_slower_link() -> None:
     with LinkWorld(1) as fresh:
         fresh.apply(up=LinkCondition(latency_ms=5))
@@ -286,6 +297,7 @@ def test_an_emulator_without_the_processor_is_a_verdict_not_a_slower_link() -> N
         assert after.overloaded
 
 
+@emulator_only
 def test_an_emulator_that_has_ended_is_an_error() -> None:
     with LinkWorld(1) as fresh:
         fresh.apply(up=LinkCondition(latency_ms=5))

@@ -109,9 +109,13 @@ class LinkEmulator:
         self._numbers += 1
         shard = self._least_loaded()
         spliced, receiving, sending = splicing.splice(port, way, number, passes_segments_whole(condition))
-        with receiving, sending:
-            shard.attach(number, f"{port.name}/{way}", self._seed, condition, (receiving, sending))
-        splicing.divert(spliced)
+        try:
+            with receiving, sending:
+                shard.attach(number, f"{port.name}/{way}", self._seed, condition, (receiving, sending))
+            splicing.divert(spliced)
+        except LabError:
+            splicing.remove(spliced)
+            raise
         return _Running(number, spliced, shard, condition)
 
     def _stop(self, direction: _Direction) -> None:

@@ -71,7 +71,7 @@ class LinkEngine(Protocol):
     def apply(self, port: LinkPort, up: LinkCondition | None, down: LinkCondition | None) -> None:
         """Makes both directions of a link as asked; None or a clear condition leaves nothing in its path.
 
-        Raises KernelError or LabError, and has then changed nothing that can be told from outside.
+        Raises KernelError or LabError; the direction that it failed for is then as it was.
         """
 
     def statistics(self) -> list[LinkStatistics]:

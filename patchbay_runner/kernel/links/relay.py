@@ -41,7 +41,7 @@ MOST_IN_FLIGHT = 65_536
 
 class RelayCounters(msgspec.Struct, frozen=True):
     """A line as it stands. `overrun` frames were lost to a relay that was not given the processor in time, `refused`
-    ones to an interface that was down; neither was asked for."""
+    ones to an interface that was down or to a protocol that cannot be relayed whole; neither was asked for."""
 
     line: LineCounters = LineCounters()
     lateness: Lateness = Lateness()
@@ -132,6 +132,9 @@ class Relay:
 
     def _read(self, relayed: RelayedLine) -> int:
         frames = self._receiver.receive(relayed.receiving.fileno())
+        if self._receiver.unreadable:
+            relayed.refused += self._receiver.unreadable
+            self._receiver.unreadable = 0
         admit, delayed, free = relayed.line.admit, relayed.delayed, self._pool.free
         for arrival_ns, slot, length, to_group in frames:
             departure_ns, flags = admit(arrival_ns, length - VNET_HEADER_SIZE, to_group)

@@ -53,7 +53,7 @@ def splice(port: LinkPort, way: Way, number: int, whole: bool) -> tuple[Splice, 
     `number` must be unique in the sandbox. `whole` says that segments need not be cut into frames.
     """
     near_name, far_name = f"em{number}a", f"em{number}b"
-    with ExitStack() as undo, entered(port.netns), NetlinkSocket(port.node) as sock:
+    with entered(port.netns), NetlinkSocket(port.node) as sock, ExitStack() as undo:
         sink = _sink(sock, number)
         sock.request(veth(LinkEnd(near_name, mtu=_HELPER_MTU), LinkEnd(far_name, mtu=_HELPER_MTU)))
         near, far = socket.if_nametoindex(near_name), socket.if_nametoindex(far_name)

@@ -1,0 +1,211 @@
+"""What link conditions are asked to be, and what real packets find: delay, rate, loss, bursts, throughput, many links.
+
+Every row names the condition, what was asked, what was measured and the tolerance that the project holds itself to.
+The throughput of a link, and many links at once, depend on the machine and say how much processor the emulator took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from math import sqrt
+from typing import Any
+
+from patchbay_runner.kernel.links import DirectionStatistics
+from patchbay_runner.model.links import LinkCondition
+from tests.netns.support.link_world import SO_TIMESTAMPNS, LinkWorld
+
+FRAME, PAYLOAD, ETHERNET_IP_UDP = 1514, 1472, 42
+# What headers leave of a frame for the payload of TCP with timestamps.
+TCP_SHARE = 1448 / FRAME
+LOSS_PACKETS = 20_000
+SECONDS = 5
+
+Row = dict[str, Any]
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Prints and returns a row for each measurement; `only` chooses groups of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
+    options = parser.parse_args(arguments)
+    report = {
+        "benchmark": "links",
+        "engine": "emulator",
+        "rows": [row for name in options.only for row in GROUPS[name]()],
+    }
+    print(json.dumps(report))
+    return report
+
+
+def delays() -> Iterator[Row]:
+    """One-way delay: the mean of 100 round trips less those of the clear link; the median of three measurements."""
+    with LinkWorld(1) as world:
+        base_ms = world.mean_ms()
+        for latency_ms in (5, 20, 100, 300):
+            world.apply(up=LinkCondition(latency_ms=latency_ms))
+            found = statistics.median(world.mean_ms() - base_ms for _ in range(3))
+            yield _row("delay_ms", latency_ms, found, max(0.5, 0.005 * latency_ms))
+
+
+def jitter() -> Iterator[Row]:
+    """The spread between the slowest and the fastest of many, for an even distribution of ±5 ms."""
+    with LinkWorld(1) as world:
+        world.apply(up=LinkCondition(latency_ms=20, jitter_ms=5))
+        trips = world.round_trips_ms("d0", 500)
+        low, *_, high = statistics.quantiles(trips, n=20)
+        yield _row("jitter_p5_to_p95_ms", 9, high - low, 0.9)
+
+
+def rates() -> Iterator[Row]:
+    """Frame bytes a time of datagrams sent at 1.3 times the rate, and TCP goodput over 5 ms of delay."""
+    for rate_kbit in (2_000, 20_000, 54_000, 200_000):
+        with LinkWorld(1) as world:
+            world.apply(up=LinkCondition(rate_kbit=rate_kbit, buffer_ms=200))
+            count = max(100, min(6_000, int(rate_kbit / 8 / FRAME * 400)))
+            train = world.train(count, size=PAYLOAD, gap_s=FRAME * 8 / rate_kbit / 1e3 / 1.3)
+            yield _row("udp_kbit", rate_kbit, train.rate_kbit(FRAME), 0.03 * rate_kbit)
+            world.apply(up=LinkCondition(rate_kbit=rate_kbit, latency_ms=5))
+            found = _iperf(world)["sum_received"]["bits_per_second"] / 1e3
+            yield _row("tcp_kbit", TCP_SHARE * rate_kbit, found, 0.05 * TCP_SHARE * rate_kbit)
+
+
+def losses() -> Iterator[Row]:
+    """Loss over 20,000 packets with the binomial 99.99 % interval; mean burst length over more than 1,000 bursts."""
+    with LinkWorld(1) as world:
+        for loss_pct in (0.5, 2, 10, 50):
+            world.apply(up=LinkCondition(loss_pct=loss_pct))
+            lost = sum(world.train(LOSS_PACKETS, gap_s=0.00003).losses(LOSS_PACKETS))
+            spread = 3.89 * sqrt(loss_pct / 100 * (1 - loss_pct / 100) / LOSS_PACKETS) * 100
+            yield _row("loss_pct", loss_pct, 100 * lost / LOSS_PACKETS, spread)
+        for length in (2.0, 5.0):
+            count = int(1_500 * length / 0.1)
+            world.apply(up=LinkCondition(loss_pct=10, loss_burst=length))
+            lost_ones = world.train(count, gap_s=0.00003).losses(count)
+            runs = [len(run) for run in "".join("x" if lost else " " for lost in lost_ones).split()]
+            yield _row("burst_packets", length, statistics.fmean(runs), 0.1 * length) | {"bursts": len(runs)}
+
+
+def throughput() -> Iterator[Row]:
+    """A link of 20 ms: frames of 1,514 bytes at 250 Mbit/s, as many as pass, by TCP, and segments left whole."""
+    cut = LinkCondition(latency_ms=20, rate_kbit=10_000_000)
+    whole = LinkCondition(latency_ms=20)
+    asked = {
+        "udp_250": (cut, ("-u", "-b", "250M", "-l", str(PAYLOAD))),
+        "udp_most": (cut, ("-u", "-b", "1000M", "-l", str(PAYLOAD))),
+        "tcp_cut": (cut, ()),
+        "tcp_whole": (whole, ()),
+    }
+    for name, (condition, options) in asked.items():
+        with LinkWorld(1) as world:
+            world.apply(up=condition)
+            end = _iperf(world, *options)
+            found = world.statistics()["d0.eth0"].up
+            assert found is not None
+            share = (
+                1 - end["sum"]["lost_percent"] / 100 if "lost_percent" in end["sum" if options else "sum_sent"] else 1
+            )
+            received = end["sum"]["bits_per_second"] * share if options else end["sum_received"]["bits_per_second"]
+            yield {"what": name, "measured_mbit": round(received / 1e6, 1), **_lateness(found)}
+
+
+def many(links: int = 50) -> Iterator[Row]:
+    """Fifty links of 5 Mbit/s and 20 ms, each half full at the same time: one-way delays by the kernel's clock."""
+    condition = LinkCondition(latency_ms=20, rate_kbit=5_000)
+    asked_ms = 20 + FRAME * 8 / 5_000
+    with LinkWorld(links) as world:
+        world.apply_all([(f"d{i}", condition, None) for i in range(links)])
+        delays_ms = _paced(world, links, FRAME * 8 / 2_500_000)
+        late = [found.up for found in world.statistics().values() if found.up is not None]
+    ordered = sorted(delays_ms)
+    yield _row("fifty_links_mean_ms", asked_ms, statistics.fmean(delays_ms), 1.0) | {
+        "p99_ms": round(ordered[int(0.99 * len(ordered))], 2),
+        "packets": len(ordered),
+        "late_p99_ms": max(each.late_p99_ms for each in late),
+        "overloaded": sum(each.overloaded for each in late),
+    }
+
+
+def _paced(world: LinkWorld, links: int, gap_s: float) -> list[float]:
+    """Sends a datagram by every link each `gap_s`; returns the milliseconds that each took."""
+    receiver = world.lab.socket("server", "inet", "dgram")
+    receiver.setsockopt(1, 8, 16 << 20)  # SO_RCVBUF
+    receiver.setsockopt(1, SO_TIMESTAMPNS, 1)
+    receiver.bind((world.address("server"), 0))
+    receiver.settimeout(1.0)
+    found: list[float] = []
+
+    def collect() -> None:
+        while True:
+            try:
+                data, ancillary, _, _ = receiver.recvmsg(2048, 64)
+            except TimeoutError:
+                return
+            seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
+            found.append((seconds * 10**9 + nanoseconds - int.from_bytes(data[:8], "big")) / 1e6)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    senders = [world.lab.socket(f"d{i}", "inet", "dgram") for i in range(links)]
+    for sender in senders:
+        sender.connect(receiver.getsockname())
+    next_s = time.perf_counter()
+    end_s = next_s + SECONDS
+    while next_s < end_s:
+        for sender in senders:
+            # The links' turns are spread over the gap, as those of links that know nothing of each other.
+            next_s += gap_s / links
+            if (left_s := next_s - time.perf_counter()) > 0:
+                time.sleep(left_s)
+            sender.send(time.time_ns().to_bytes(8, "big") + bytes(PAYLOAD - 8))
+    collector.join()
+    for sock in (receiver, *senders):
+        sock.close()
+    return found
+
+
+def _iperf(world: LinkWorld, *options: str) -> dict[str, Any]:
+    """The end of iperf3's report of an upload."""
+    server = world.lab.popen("server", ["iperf3", "-s", "-1"])
+    time.sleep(0.3)
+    done = world.lab.run("d0", ["iperf3", "-c", world.address("server"), "-J", "-t", str(SECONDS), *options])
+    server.wait()
+    end: dict[str, Any] = json.loads(done.stdout)["end"]
+    return end
+
+
+def _lateness(found: DirectionStatistics) -> Row:
+    return {
+        "late_p50_ms": found.late_p50_ms,
+        "late_p99_ms": found.late_p99_ms,
+        "packets": found.packets,
+        "overrun": found.overrun,
+    }
+
+
+def _row(what: str, asked: float, measured: float, tolerance: float) -> Row:
+    return {
+        "what": what,
+        "asked": round(asked, 3),
+        "measured": round(measured, 3),
+        "tolerance": round(tolerance, 3),
+        "within": abs(measured - asked) <= tolerance,
+    }
+
+
+GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
+    "delays": delays,
+    "jitter": jitter,
+    "rates": rates,
+    "losses": losses,
+    "throughput": throughput,
+    "many": many,
+}
+
+if __name__ == "__main__":
+    main()
