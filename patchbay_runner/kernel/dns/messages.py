@@ -7,6 +7,7 @@ absence of both for a server that does not care for them.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
@@ -66,7 +67,8 @@ class Question(msgspec.Struct, frozen=True):
 def reply_to(query: bytes, look_up: Callable[[Question], Outcome], *, is_udp: bool) -> bytes | None:
     """The reply to a query; None for what is no query at all, a reply among them.
 
-    A reply that is too large for the client's datagrams says so and is empty, so that the client asks by TCP.
+    A reply that is too large for the client's datagrams says so and has the addresses that fit: most clients ask again
+    by TCP, and those that cannot (musl before 1.2.4) make do with them, as they do on the internet.
     """
     if len(query) < _HEADER_SIZE or query[2] & 0x80:
         return None
@@ -142,13 +144,45 @@ def _udp_limit(query: dns.message.Message) -> int:
 
 
 def _encoded(reply: dns.message.Message, limit: int) -> bytes:
-    # dnspython would shuffle addresses; a run shall be repeatable.
+    wire = _wire(reply, limit)
+    if wire is None:
+        reply.flags |= dns.flags.TC
+        reply.authority = []
+        wire = _with_what_fits(reply, limit)
+    return wire
+
+
+def _with_what_fits(reply: dns.message.Message, limit: int) -> bytes:
+    answer = reply.answer
+
+    def with_first(count: int) -> bytes | None:
+        reply.answer = _first(answer, count)
+        return _wire(reply, limit)
+
+    counts = range(1, sum(map(len, answer)) + 1)
+    fitting = bisect_left(counts, True, key=lambda count: with_first(count) is None)
+    wire = with_first(fitting)
+    assert wire is not None, "a question alone fits into every datagram"
+    return wire
+
+
+def _first(answer: list[dns.rrset.RRset], count: int) -> list[dns.rrset.RRset]:
+    """The first `count` records."""
+    kept = []
+    for rrset in answer:
+        if count > 0:
+            kept.append(dns.rrset.from_rdata_list(rrset.name, rrset.ttl, list(rrset)[:count]))
+        count -= len(rrset)
+    return kept
+
+
+def _wire(reply: dns.message.Message, limit: int) -> bytes | None:
+    """The reply's bytes, None when they are more than `limit`."""
     try:
+        # dnspython would shuffle addresses; a run shall be repeatable.
         return bytes(reply.to_wire(max_size=limit, want_shuffle=False))
     except dns.exception.TooBig:
-        reply.answer, reply.authority = [], []
-        reply.flags |= dns.flags.TC
-        return bytes(reply.to_wire(max_size=limit))
+        return None
 
 
 def _refusal(query: bytes, rcode: dns.rcode.Rcode) -> bytes:
