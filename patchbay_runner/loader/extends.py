@@ -150,6 +150,8 @@ class _Merger:
 
 
 def _check_sections(document: Document, *, is_library: bool, report: Report) -> None:
+    if not document.table:
+        report.file_error(document.file, "the file is empty", "definitions such as [[binary]] and [[step-template]]")
     for key, node in document.table.items():
         if is_library and key in ("matrix", "step"):
             written = "[matrix]" if key == "matrix" else "[[step]]"
