@@ -1,43 +1,32 @@
 """Logs that stayed empty become the logs of later programs.
 
 Making a file can cost more than starting a program: ext4 without a journal looks at every inode that was deleted in
-the last minutes before it takes one, and two files a step then take milliseconds. Most programs print nothing on at
-least one of their two streams. So the empty log of an ended program is renamed for the next one, and its own name is
-restored when the sim ends, as a link to one empty file.
+the last minutes before it takes one, and two files a step then make a `run` of `true` four times a bare spawn instead
+of twice. Most programs print nothing on at least one of their two streams. So the empty log of an ended program is
+renamed for the next one, and a link to an empty file takes its place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 
-from patchbay_runner.model.recording import Recorder
 from patchbay_runner.model.steps import Stream
-
-
-@dataclass(frozen=True, slots=True)
-class _Log:
-    node: str
-    step: str
-    stream: Stream
-    path: str
 
 
 class EmptyLogs:
     """The empty logs of ended programs."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._free: dict[tuple[str, Stream], list[_Log]] = {}
-        self._renamed: list[_Log] = []
+    def __init__(self) -> None:
+        self._free: dict[tuple[str, Stream], list[str]] = {}
+        # The empty file that takes the place of those that are given away.
+        self._stand_in = ""
 
-    def offer(self, node: str, step: str, stream: Stream, path: Path) -> None:
+    def offer(self, node: str, stream: Stream, path: Path) -> None:
         """Takes in the log of an ended program that printed nothing there."""
-        self._free.setdefault((node, stream), []).append(_Log(node, step, stream, str(path)))
+        self._free.setdefault((node, stream), []).append(str(path))
 
     def provide(self, node: str, stream: Stream, path: Path) -> None:
         """Makes the log that is about to be opened at `path` out of an empty one, when there is one."""
@@ -45,22 +34,21 @@ class EmptyLogs:
         if not free:
             return
         log = free.pop()
-        if _is_unused(log.path) and not os.path.lexists(path):
-            os.rename(log.path, path)  # noqa: PTH104 - Path costs more than the system call
-            self._renamed.append(log)
+        if not _is_unused(log) or os.path.lexists(path):
+            return
+        if not self._stand_in or not _give_away(log, str(path), self._stand_in):
+            self._stand_in = log
 
-    def restore(self) -> None:
-        """Gives the programs that printed nothing their empty logs back."""
-        first = ""
-        for log in self._renamed:
-            if first:
-                # Not every file system has hard links, and none has arbitrarily many.
-                with contextlib.suppress(OSError):
-                    os.link(first, log.path)
-                    continue
-            os.close(self._recorder.open_log(log.node, log.step, log.stream))
-            first = log.path
-        self._renamed.clear()
+
+def _give_away(log: str, path: str, stand_in: str) -> bool:
+    """Moves `log` to `path`; False when the file system has no hard links, or no more of this file."""
+    os.rename(log, path)  # noqa: PTH104 - Path costs more than the system call
+    try:
+        os.link(stand_in, log)
+    except OSError:
+        os.rename(path, log)  # noqa: PTH104
+        return False
+    return True
 
 
 def _is_unused(path: str) -> bool:

@@ -70,7 +70,7 @@ class DirectOutput:
         try:
             size = os.stat(self._path).st_size  # noqa: PTH116 - as above
         except FileNotFoundError:
-            # Empty logs are given to later programs; and a program may remove its own.
+            # A program may remove its own.
             return
         # A program can truncate its own output (`> /dev/stdout` in a shell does).
         self._offset = min(self._offset, size)

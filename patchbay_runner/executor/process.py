@@ -46,7 +46,7 @@ class Channel:
     start: int
 
     def read(self, limit: int) -> bytes:
-        """The last `limit` bytes that the program wrote; none when its empty log went to a later program."""
+        """The last `limit` bytes that the program wrote; none when it removed the file."""
         if not self.path.exists():
             return b""
         with self.path.open("rb", buffering=0) as file:

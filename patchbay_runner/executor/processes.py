@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 
 from patchbay_runner.errors import StepError, StepTimeout
@@ -20,7 +19,6 @@ _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 async def run(session: Session, step: Run, resolver: Resolver) -> None:
     """Starts the program and waits for its end."""
     process = await _start(session, step, resolver)
-    _open_ahead(session)
     if step.timeout_s is None:
         await process.finished.wait()
     else:
@@ -72,7 +70,7 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
         environment = {**environment, **await resolver.mapping(step.env)}
     device = await resolver.text(step.device)
     cwd = session.options.project_root
-    channels = session.opened_ahead.pop(step.id, None) or _open_channels(session, step, device)
+    channels = _open_channels(session, step, device)
     try:
         pid = session.network.start(
             device,
@@ -89,17 +87,6 @@ async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Pro
     session.add(process)
     session.recorder.emit("process_started", id=step.id, device=device, pid=pid, argv=argv)
     return process
-
-
-def _open_ahead(session: Session) -> None:
-    """Opens the next program's logs while this one runs: making two files can take as long as a short program."""
-    if session.position + 1 == len(session.plan.steps):
-        return
-    step = session.plan.steps[session.position + 1]
-    if isinstance(step, Run) and "$" not in step.device:
-        # Whatever is wrong with them is that step's failure, and it will find out.
-        with contextlib.suppress(StepError):
-            session.opened_ahead[step.id] = _open_channels(session, step, step.device)
 
 
 def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Stream, Channel]:

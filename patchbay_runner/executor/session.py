@@ -14,7 +14,7 @@ from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.nodelogs import NodeLogs
 from patchbay_runner.executor.output import DirectOutput
-from patchbay_runner.executor.process import Channel, Process, abandon
+from patchbay_runner.executor.process import Channel, Process
 from patchbay_runner.executor.reporting import CaptureReporter
 from patchbay_runner.executor.results import step_result
 from patchbay_runner.model.plan import Plan
@@ -50,11 +50,9 @@ class Session:
         self.options = options
         self.captures = CaptureStore()
         self.node_logs = NodeLogs(recorder)
-        self.empty_logs = EmptyLogs(recorder)
+        self.empty_logs = EmptyLogs()
         self.reporter = CaptureReporter(self.captures, recorder)
         self.processes: dict[str, Process] = {}
-        # Outputs of the next step, by its id.
-        self.opened_ahead: dict[str, dict[Stream, Channel]] = {}
         # The step that runs, counted from 0.
         self.position = 0
         # What a callback of the loop raised; it ends the sim.
@@ -128,11 +126,8 @@ class Session:
 
     def close(self) -> None:
         """Reads what is left of all outputs and reports the last captures. Raises StepError when the disk is full."""
-        for channels in self.opened_ahead.values():
-            abandon(channels)
         for process in self.processes.values():
             process.close()
-        self.empty_logs.restore()
         self.reporter.report(is_last=True)
 
     def _tick(self) -> None:
@@ -147,7 +142,7 @@ class Session:
         step, output = process.step, channel.output
         if isinstance(output, DirectOutput):
             if output.is_empty:
-                self.empty_logs.offer(process.device, step.id, stream, channel.path)
+                self.empty_logs.offer(process.device, stream, channel.path)
         elif output.cut_lines:
             fields: dict[str, Any] = {"id": step.id, "device": process.device, "stream": stream}
             self.recorder.emit("lines_cut", **fields, lines=output.cut_lines, limit_bytes=LINE_LIMIT)

@@ -10,7 +10,7 @@ import pytest
 from patchbay_runner.executor.emptylogs import EmptyLogs
 from patchbay_runner.model.assertions import parse_assertion
 from patchbay_runner.model.steps import Assert, Capture, Run, Wait
-from tests.unit.executor_support import Bench, MemoryRecorder, sh
+from tests.unit.executor_support import Bench, sh
 
 
 @pytest.fixture
@@ -32,9 +32,16 @@ def test_every_program_has_its_logs_in_the_end(bench: Bench) -> None:
 def test_an_empty_log_is_used_again(bench: Bench) -> None:
     steps = [Run(id=f"r{number}", device="web", cmd=sh("stat -L -c %i /dev/stderr")) for number in range(6)]
     recorder = bench.passes(*steps)
-    inodes = {recorder.log(f"r{number}") for number in range(6)}
-    # The logs of a step are opened while the step before it runs, so that two files take turns.
-    assert len(inodes) == 2
+    inodes = [recorder.log(f"r{number}") for number in range(6)]
+    # The first stays where it is, as what stands in for the others; the second goes from step to step.
+    assert len(set(inodes)) == 2
+    assert len(set(inodes[1:])) == 1
+
+
+def test_every_log_is_in_its_place_while_the_sim_runs(bench: Bench) -> None:
+    silent = [Run(id=f"r{number}", device="web", cmd=("true",)) for number in range(4)]
+    logs = [bench.recorder.log_path("web", step.id, stream) for step in silent for stream in ("stdout", "stderr")]
+    bench.passes(*silent, Run(id="look", device="web", cmd=("ls", *map(str, logs))))
 
 
 def test_a_log_that_a_daemon_holds_stays_its_own(bench: Bench) -> None:
@@ -57,26 +64,26 @@ def test_messages_about_a_program_whose_log_is_used_again(bench: Bench) -> None:
 
 
 def test_a_log_that_is_open_or_not_empty_is_left_alone(tmp_path: Path) -> None:
-    recorder = MemoryRecorder(tmp_path)
-    logs = EmptyLogs(recorder)
-    target = recorder.log_path("web", "new", "stdout")
+    logs = EmptyLogs()
+    target = tmp_path / "new"
 
-    def offer(step: str) -> Path:
-        os.close(recorder.open_log("web", step, "stdout"))
-        path = recorder.log_path("web", step, "stdout")
-        logs.offer("web", step, "stdout", path)
+    def offer(name: str) -> Path:
+        path = tmp_path / name
+        path.touch()
+        logs.offer("web", "stdout", path)
         return path
+
+    stand_in = offer("stand-in")
+    logs.provide("web", "stdout", target)
+    assert not target.exists()
 
     path = offer("held")
     with path.open("rb"):
         logs.provide("web", "stdout", target)
-    assert path.exists()
     assert not target.exists()
 
-    path = offer("full")
-    path.write_bytes(b"x")
+    offer("full").write_bytes(b"x")
     logs.provide("web", "stdout", target)
-    assert path.exists()
     assert not target.exists()
 
     offer("gone").unlink()
@@ -84,20 +91,20 @@ def test_a_log_that_is_open_or_not_empty_is_left_alone(tmp_path: Path) -> None:
     assert not target.exists()
 
     path = offer("free")
+    inode = path.stat().st_ino
     logs.provide("other", "stdout", target)
     logs.provide("web", "stderr", target)
-    assert path.exists()
+    assert not target.exists()
     logs.provide("web", "stdout", target)
-    assert target.exists()
-    assert not path.exists()
-    logs.restore()
-    assert path.read_bytes() == b""
+    assert target.stat().st_ino == inode
+    assert path.samefile(stand_in)
 
 
-def test_without_hard_links_empty_logs_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_every_program_gets_new_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)
     recorder = Bench(tmp_path).passes(*[Run(id=f"r{number}", device="web", cmd=("true",)) for number in range(6)])
-    assert [recorder.log(f"r{number}") for number in range(6)] == [b""] * 6
+    inodes = {recorder.log_path("web", f"r{number}", "stdout").stat().st_ino for number in range(6)}
+    assert len(inodes) == 6
