@@ -92,6 +92,19 @@ def test_it_agrees_with_the_translator(protocol: int, data: bytes, hops: int, tr
         assert_valid(sent[1])
 
 
+@given(data=st.binary(max_size=1450), reply=st.booleans())
+def test_it_agrees_on_echo(data: bytes, reply: bool) -> None:
+    bench = Bench()
+    v6 = ipv6(icmp(128 + reply, 0, b"idsq", data), ICMPV6)
+    v4 = ipv4(icmp(8 - 8 * reply, 0, b"idsq", data), ICMP)
+    for packet, translate in ((v6, bench.other.to_ipv4), (v4, bench.other.to_ipv6)):
+        sent = bench.translate(packet)
+        assert sent is not None
+        assert sent[0] == NONE
+        assert [sent[1]] == translate(packet, 0)
+        assert_valid(sent[1])
+
+
 def _partial(packet: bytes, protocol: int, segment: int, kind: int) -> tuple[bytes, tuple[int, ...]]:
     """The packet as its own machine's kernel hands it out: the checksum left to a device, perhaps the cutting too."""
     header, at = (40, 8) if packet[0] >> 4 == 6 else (20, 12)
@@ -138,7 +151,9 @@ def test_unsegmented_tcp_stays_unsegmented(segment: int, unfragmentable: bool, f
     "packet",
     [
         ipv6(tcp(flags=0x02), TCP),
-        ipv6(icmp(128, 0, bytes(4)), ICMPV6),
+        ipv6(icmp(135, 0, bytes(4)), ICMPV6),
+        ipv6(icmp(1, 0, bytes(4), ipv6(udp(), UDP)), ICMPV6),
+        ipv6(icmp(128, 0, b""), ICMPV6),
         ipv6(udp(b"x"), UDP, source=CLIENT[:-1] + b"\x99"),
         ipv6(udp(b"x"), UDP, destination=HOST_V6[:-1] + b"\x99"),
         ipv6(udp(b"x"), UDP, checksum=False),
@@ -146,7 +161,9 @@ def test_unsegmented_tcp_stays_unsegmented(segment: int, unfragmentable: bool, f
         ipv6(udp(b"x"), UDP)[:-1],
         ipv6(tcp()[:18], TCP, checksum=False),
         ipv4(tcp(flags=0x12), TCP),
-        ipv4(icmp(0, 0, bytes(4)), ICMP),
+        ipv4(icmp(13, 0, bytes(4)), ICMP),
+        ipv4(icmp(0, 0, b""), ICMP),
+        ipv4(icmp(0, 0, bytes(1500)), ICMP, cut=0),
         ipv4(udp(b"x"), UDP, cut=0x2000),
         ipv4(udp(b"x"), UDP, cut=0x0005),
         ipv4(udp(b"x"), UDP, options=b"\x01\x01\x01\x01"),

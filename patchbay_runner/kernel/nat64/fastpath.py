@@ -1,4 +1,4 @@
-"""The common packets, translated where they lie: unfragmented TCP and UDP without options between known addresses.
+"""The common packets, translated where they lie: unfragmented TCP, UDP and echo between known addresses.
 
 A frame is received `HEADROOM` bytes into the buffer. The headers before its payload are overwritten with those of the
 other IP version, which begin `V4_START` or `V6_START` bytes into it. What this module declines is translated by
@@ -18,7 +18,8 @@ import struct
 
 from patchbay_runner.kernel.nat64 import checksums
 from patchbay_runner.kernel.nat64.addresses import Nat64Config
-from patchbay_runner.kernel.nat64.headers import TCP, UDP
+from patchbay_runner.kernel.nat64.headers import ICMP, ICMPV6, TCP, UDP
+from patchbay_runner.kernel.nat64.icmp import ECHO_TO_V4, ECHO_TO_V6
 from patchbay_runner.kernel.nat64.offload import HEADER, NEEDS_CHECKSUM, OTHER_SEGMENTATION
 from patchbay_runner.kernel.nat64.segments import CHECKSUM_OFFSET, SYN, TCP_FLAGS
 from patchbay_runner.kernel.nat64.translate import LARGEST_FRAGMENTABLE, Translator
@@ -36,7 +37,11 @@ _DONT_FRAGMENT, _FRAGMENT = 0x4000, 0x3FFF
 _IPV4_LIMIT = 0xFFFF - 20
 _HEADER = {TCP: 20, UDP: 8}
 _ANY_LENGTH = 1 << 16  # no packet is as long: other protocols are not for here
+_ECHO_HEADER = 8
+_NO_OFFLOAD = (0, 0, 0, 0, 0, 0)
 _V6_TRANSPORT, _V4_TRANSPORT = 54, 34  # where it begins in a frame
+
+_OffloadFields = tuple[int, int, int, int, int, int]
 
 
 class FastPath:
@@ -86,7 +91,11 @@ class FastPath:
         if flow is None or _V6_PAYLOAD + length > end or length > _IPV4_LIMIT:
             return 0
         addresses, difference, total = flow
-        offload = self._transport(protocol, _V6_PAYLOAD, length, difference, _V4_TRANSPORT)
+        if protocol == ICMPV6:
+            protocol, pseudo = ICMP, total - difference + ICMPV6 + length
+            offload = self._echo(_V6_PAYLOAD, length, -pseudo, ECHO_TO_V4)
+        else:
+            offload = self._transport(protocol, _V6_PAYLOAD, length, difference, _V4_TRANSPORT)
         if offload is None:
             return 0
         length += 20
@@ -115,8 +124,12 @@ class FastPath:
         length -= 20
         if not cut and length + 40 > self._lan_mtu and not buffer[HEADROOM + 1]:
             return 0
-        addresses, difference, _ = flow
-        offload = self._transport(protocol, _V4_PAYLOAD, length, difference, _V6_TRANSPORT)
+        addresses, difference, total = flow
+        if protocol == ICMP:
+            protocol = ICMPV6
+            offload = self._echo(_V4_PAYLOAD, length, total + ICMPV6 + length, ECHO_TO_V6)
+        else:
+            offload = self._transport(protocol, _V4_PAYLOAD, length, difference, _V6_TRANSPORT)
         if offload is None:
             return 0
         hops += hops < 255
@@ -126,7 +139,7 @@ class FastPath:
 
     def _transport(
         self, protocol: int, payload: int, length: int, difference: int, start: int
-    ) -> tuple[int, int, int, int, int, int] | None:
+    ) -> _OffloadFields | None:
         """Corrects the checksum behind `payload`; the new offload header, or None for what is left as it was."""
         buffer = self._buffer
         header = _HEADER.get(protocol, _ANY_LENGTH)
@@ -148,3 +161,17 @@ class FastPath:
         if protocol == TCP:
             header = (buffer[payload + 12] >> 4) * 4
         return flags & NEEDS_CHECKSUM, other, start + header if segmentation else 0, segment, start, offset
+
+    def _echo(self, payload: int, length: int, pseudo: int, kinds: dict[int, int]) -> _OffloadFields | None:
+        """The same for an echo message, whose checksum gains or loses the pseudo-header."""
+        buffer = self._buffer
+        if length < _ECHO_HEADER or HEADER.unpack_from(buffer, HEADROOM)[:2] != (0, 0):
+            return None
+        old_kind, at = buffer[payload], payload + 2
+        kind = kinds.get(old_kind)
+        if kind is None:
+            return None
+        (old,) = _WORD.unpack_from(buffer, at)
+        buffer[payload] = kind
+        _WORD.pack_into(buffer, at, checksums.adjusted(old, ((kind - old_kind) << 8) + pseudo))
+        return _NO_OFFLOAD
