@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What a NAT does to one UDP socket: asks several reflectors which endpoint they see, and says it as JSON.
 
-    reflexive.py serve ADDRESS:PORT...        answers every datagram with the sender's endpoint
-    reflexive.py ask PORT ADDRESS:PORT...     sends from local PORT to each, prints one JSON document
+reflexive.py serve ADDRESS:PORT...        answers every datagram with the sender's endpoint
+reflexive.py ask PORT ADDRESS:PORT...     sends from local PORT to each, prints one JSON document
 """
 
 import json
@@ -25,7 +25,7 @@ def serve(places: list[str]) -> None:
     print("serving", flush=True)
     while True:
         for key, _ in selector.select():
-            data, source = key.fileobj.recvfrom(100)
+            _, source = key.fileobj.recvfrom(100)
             key.fileobj.sendto(f"{source[0]}:{source[1]}".encode(), source)
 
 
