@@ -48,14 +48,16 @@ _SPARE_HOSTS = 32
 class Port(msgspec.Struct, frozen=True):
     """An interface that stands on a LAN. `lan` is its owner: a router, or "ix". Absent families are None.
 
-    `index` is the interface's in its node; `number` counts a LAN's members from 0, its owner is -1. No number is given
-    twice, also when members come and go.
+    `index` is the interface's in its node. `slot` is the socket of the LAN's switch that it is plugged into, `number`
+    what its addresses are made of; both count from 0 and are the same until an address is renewed, the owner's are -1.
+    No number is given twice, also when members come and go.
     """
 
     node: str
     interface: str
     index: int
     lan: str
+    slot: int
     number: int
     mac: bytes
     v4: IPv4Interface | None
@@ -192,6 +194,7 @@ def make_port(
     support: IpSupport,
     number: int,
     mac: bytes,
+    slot: int | None = None,
 ) -> Port:
     """The port of a LAN's member with its number. Raises LabError when the LAN has no address left."""
     host_v4, host_v6 = _hosts(owner, number)
@@ -204,7 +207,8 @@ def make_port(
     if prefixes[1] is not None and support.v6:
         v6 = IPv6Interface((int(prefixes[1].network_address) + host_v6, prefixes[1].prefixlen))
         link_local = link_local_address(mac)
-    return Port(attachment.node, attachment.interface, attachment.index, owner, number, mac, v4, v6, link_local)
+    slot = number if slot is None else slot
+    return Port(attachment.node, attachment.interface, attachment.index, owner, slot, number, mac, v4, v6, link_local)
 
 
 def _hosts(owner: str, number: int) -> tuple[int, int]:

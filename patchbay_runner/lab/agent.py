@@ -33,6 +33,8 @@ _CHANGES: dict[type[Any], Callable[..., None]] = {
     commands.AddInterface: Lab.add_interface,
     commands.RemoveInterface: Lab.remove_interface,
     commands.RenewAddress: Lab.renew_address,
+    commands.SetLinkCondition: Lab.set_link_condition,
+    commands.SetDownlink: Lab.set_downlink,
     commands.SetNat: Lab.set_nat,
     commands.FlushNat: Lab.flush_nat,
     commands.SetFirewall: Lab.set_firewall,

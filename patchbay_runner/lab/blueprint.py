@@ -256,8 +256,8 @@ class _Drawing:
         lan = self._plan.lans[port.lan]
         bridge = BRIDGE_INDEX
         if lan.segments:
-            bridge = _segment_index(min(port.number // PORTS_PER_BRIDGE, lan.segments - 1))
-        return Cable(port.lan, f"p{port.number}", _segment_index(lan.segments) + port.number, bridge)
+            bridge = _segment_index(min(port.slot // PORTS_PER_BRIDGE, lan.segments - 1))
+        return Cable(port.lan, f"p{port.slot}", _segment_index(lan.segments) + port.slot, bridge)
 
 
 def _segment_index(number: int) -> int:

@@ -15,6 +15,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Topology
 
@@ -120,6 +121,22 @@ class RenewAddress(Command, frozen=True):
     interface: str
 
 
+class SetLinkCondition(Command, frozen=True):
+    """Impairs a device's link, or clears it. Replies `Done`."""
+
+    device: str
+    interface: str
+    condition: LinkCondition | None = None
+    direction: Direction = "up"
+
+
+class SetDownlink(Command, frozen=True):
+    """Impairs what a router sends into its LAN, or clears it. Replies `Done`."""
+
+    router: str
+    condition: LinkCondition | None = None
+
+
 class SetNat(Command, frozen=True):
     """Changes a router's NAT. Replies `Done`."""
 
@@ -156,6 +173,8 @@ Change = (
     | AddInterface
     | RemoveInterface
     | RenewAddress
+    | SetLinkCondition
+    | SetDownlink
     | SetNat
     | FlushNat
     | SetFirewall

@@ -117,6 +117,7 @@ def _attach(network: Network, device: str, interface: str, router: str) -> Netwo
         support=IpSupport.DUAL_STACK,
         number=number,
         mac=mac_address(plan.next_mac) if old is None else old.mac,
+        slot=old.slot if old is not None and old.lan == router else None,
     )
     return _replace(
         network,

@@ -10,17 +10,20 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import conntrack, netlink, nftables
+from patchbay_runner.kernel.links import LinkPort, LinkStatistics
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import replan, requests
-from patchbay_runner.lab.addressing import AddressPlan, plan_addresses
+from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, plan_addresses
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
+from patchbay_runner.lab.links import LinkConditions
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.state import device_state, router_state
 from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Interface, Topology
 
@@ -34,6 +37,7 @@ class RunningNetwork:
         self._blueprint = draw_blueprint(topology, self._network.plan)
         self._down: set[tuple[str, str]] = set()
         self._namespaces: dict[str, int] = {}
+        self._links = LinkConditions()
 
     @property
     def topology(self) -> Topology:
@@ -57,9 +61,17 @@ class RunningNetwork:
             builder.build()
         finally:
             self._namespaces = builder.namespaces
+        for device in self.topology.devices:
+            for interface in device.interfaces:
+                if interface.impair is not None:
+                    self._links.set(self._link_port(device.name, interface.name), interface.impair, "up")
+        for router in self.topology.routers:
+            if router.downlink is not None:
+                self._links.set(self._lan_port(router.name), router.downlink, "down")
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        self._links.close()
         for fd in self._namespaces.values():
             os.close(fd)
         self._namespaces.clear()
@@ -85,7 +97,9 @@ class RunningNetwork:
     def replug(self, device: str, interface: str, router: str) -> None:
         """Moves an interface to another router's LAN, with new addresses. One that is down stays down."""
         before = self._interface(device, interface).port.lan
+        self._links.lift(self._link_port(device, interface))
         self._become(replan.replug(self._network, device, interface, router))
+        self._links.restore(self._link_port(device, interface))
         self._emit(
             "interface_replugged",
             device=device,
@@ -104,8 +118,11 @@ class RunningNetwork:
 
     def remove_interface(self, device: str, interface: str) -> None:
         """Takes an interface away; if it was the default one, the first that is left takes its place."""
-        self._interface(device, interface)
-        self._become(replan.remove_interface(self._network, device, interface))
+        port = self._link_port(device, interface)
+        changed = replan.remove_interface(self._network, device, interface)
+        self._links.lift(port)
+        self._become(changed)
+        self._links.forget(port)
         self._down.discard((device, interface))
         self._emit("interface_removed", device=device, iface_name=interface)
 
@@ -114,6 +131,30 @@ class RunningNetwork:
         self._interface(device, interface)
         self._become(replan.renew_address(self._network, device, interface))
         self._emit("device_ip_changed", device=device, iface_name=interface, **self._new_addresses(device, interface))
+
+    def set_link_condition(
+        self, device: str, interface: str, condition: LinkCondition | None, direction: Direction = "up"
+    ) -> None:
+        """Impairs a device's link, None clears it. `up` is what the device sends, `down` what it receives.
+
+        It stays with the interface through `replug`.
+        """
+        self._links.set(self._link_port(device, interface), condition, direction)
+        self._emit("link_condition_changed", device=device, iface=interface, condition=condition, direction=direction)
+
+    def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
+        """Impairs what a router sends into its LAN, None clears it; traffic between members is not touched."""
+        self._links.set(self._lan_port(self._router(router)), condition, "down")
+        self._emit("downlink_condition_changed", router=router, condition=condition)
+
+    def link_statistics(self) -> list[LinkStatistics]:
+        """What became of the packets of every link that is or was impaired."""
+        return self._links.statistics()
+
+    @property
+    def link_engine(self) -> str | None:
+        """What impairs links: "netem" or "emulator"; None when no link ever was."""
+        return self._links.engine_name
 
     def set_nat(self, router: str, nat: Nat) -> None:
         """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
@@ -182,6 +223,25 @@ class RunningNetwork:
             if blueprint.port.interface == interface:
                 return blueprint
         raise LabError(f"it has no interface {interface!r}", device)
+
+    def _link_port(self, device: str, interface: str) -> LinkPort:
+        blueprint = self._interface(device, interface)
+        cable = blueprint.cable
+        assert cable is not None
+        return LinkPort(
+            name=f"{device}.{interface}",
+            node=cable.owner,
+            netns=self._namespaces[cable.owner],
+            port=cable.port_name,
+            ifindex=cable.port_index,
+            far_node=device,
+            far_netns=self._namespaces[device],
+            far_interface=interface,
+            far_ifindex=blueprint.index,
+        )
+
+    def _lan_port(self, router: str) -> LinkPort:
+        return LinkPort(f"{router}.{LAN_BRIDGE}", router, self._namespaces[router], LAN_BRIDGE, BRIDGE_INDEX)
 
     def _router(self, name: str) -> str:
         if all(each.name != name for each in self.topology.routers):

@@ -13,6 +13,7 @@ from patchbay_runner.lab import commands
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.commands import Change
 from patchbay_runner.model.firewall import Firewall, FirewallConfig, firewall_mode
+from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
 
@@ -256,3 +257,45 @@ def test_a_firewall_blocks_what_comes_unasked(world: World) -> None:
     assert world.is_online()
     world.change(commands.SetFirewall("wifi", firewall_mode("none")))
     assert world.reaches("server", phone)
+
+
+def round_trip_ms(world: World, name: str = "phone", count: int = 20) -> float:
+    """The mean of pings from a device to the server."""
+    target = world.addresses("server")["ip"]
+    shown = world.lab.run(name, ["ping", "-n", "-q", "-i", "0.02", "-c", str(count), target]).stdout.decode()
+    return float(shown.rpartition("= ")[2].split("/")[1])
+
+
+def test_a_link_condition_holds_until_it_is_cleared(world: World) -> None:
+    plain = round_trip_ms(world)
+    slow = LinkCondition(latency_ms=20)
+    world.change(commands.SetLinkCondition("phone", "eth0", slow))
+    assert 18 < round_trip_ms(world) - plain < 25
+    world.change(commands.SetLinkCondition("phone", "eth0", slow, "both"))
+    assert 38 < round_trip_ms(world) - plain < 45
+    assert round_trip_ms(world, "tablet") < 5
+    # The condition is the interface's: it goes with it to another router.
+    world.change(commands.Replug("phone", "eth0", "cell"))
+    assert 38 < round_trip_ms(world) - plain < 45
+    world.change(commands.RenewAddress("phone", "eth0"))
+    assert world.is_online()
+    world.change(commands.SetLinkCondition("phone", "eth0", None, "both"))
+    assert round_trip_ms(world) < 5
+    world.change(commands.SetDownlink("wifi", LinkCondition(latency_ms=20)))
+    assert 18 < round_trip_ms(world, "tablet") - plain < 25
+    assert round_trip_ms(world) < 5
+    world.change(commands.SetDownlink("wifi"))
+    assert round_trip_ms(world, "tablet") < 5
+
+
+def test_a_condition_of_the_topology_is_there_from_the_start(lab: LabClient) -> None:
+    impaired = Interface(name="eth0", gateway="home", impair=LinkCondition(latency_ms=20))
+    lab.build(
+        Topology(
+            routers=(Router(name="dc"), Router(name="home", downlink=LinkCondition(latency_ms=10))),
+            devices=(device("server", "dc"), Device(name="phone", interfaces=(impaired,))),
+        )
+    )
+    target = lab.state()["devices"]["server"]["interfaces"][0]["ip"]
+    shown = lab.run("phone", ["ping", "-n", "-q", "-i", "0.02", "-c", "20", target]).stdout.decode()
+    assert 28 < float(shown.rpartition("= ")[2].split("/")[1]) < 36
