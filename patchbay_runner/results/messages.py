@@ -69,4 +69,4 @@ AnyMessage = Event | Dropped | Captures | Results | LogOpened | Finished
 
 def event_time() -> str:
     """The current time as events carry it: RFC 3339, UTC, microseconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

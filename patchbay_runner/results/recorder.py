@@ -29,6 +29,7 @@ class SandboxRecorder:
         self._outbox = Outbox(pipe_fd)
         self._encoder = msgspec.json.Encoder()
         self._names: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
+        self._node_directories: dict[str, Path] = {}
         self._log_paths: dict[tuple[str, str, Stream], Path] = {}
         self._announced: set[tuple[str, str, Stream]] = set()
         self._made: set[str] = set()
@@ -57,7 +58,7 @@ class SandboxRecorder:
         """Where `open_log` writes."""
         path = self._log_paths.get((node, step, stream))
         if path is None:
-            directory = self._below("nodes", node)
+            directory = self._node_directory(node)
             stem = f"{self._names[directory].file_of(step)}.{stream}" if step else stream
             path = self._log_paths[node, step, stream] = directory / f"{stem}.log"
         return path
@@ -91,6 +92,12 @@ class SandboxRecorder:
         self._send_state()
         self._send(messages.Finished(failure))
         self._outbox.drain(_FINAL_PATIENCE_S)
+
+    def _node_directory(self, node: str) -> Path:
+        directory = self._node_directories.get(node)
+        if directory is None:
+            directory = self._node_directories[node] = self._below("nodes", node)
+        return directory
 
     def _below(self, *parts: str) -> Path:
         """A path in the sim's directory whose parts are safe and differ wherever the names they stand for differ."""
