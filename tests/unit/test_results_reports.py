@@ -25,10 +25,9 @@ Step 2: run fetcher on client (sims/relay.toml:7)
 
 fetcher exited with code 3
 
-```
-connecting
-refused
-```
+    connecting
+    ```
+    refused
 
 ## Results
 
@@ -80,7 +79,7 @@ def test_a_failed_sims_report() -> None:
     state.take(
         messages.Results((StepResult(id="fetcher", duration="2", down_bytes="25000000"), StepResult(id="probe")))
     )
-    state.take(messages.Finished(step_failure(output=("connecting", "refused"))))
+    state.take(messages.Finished(step_failure(output=("connecting", "```", "refused"))))
     state.end(None)
     assert reports.sim_markdown(state.sim_document(), state.results_document()) == SIM_REPORT
 
