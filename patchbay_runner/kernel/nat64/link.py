@@ -6,6 +6,7 @@ kernel removes the pair and with it the routes. No tun device is needed, which a
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -49,8 +50,27 @@ def open_link(router_netns: int, config: Nat64Config, node: str = "") -> socket.
             _near_end(config, node)
     except KernelError:
         sock.close()
+        close_link(router_netns, node)
         raise
     return sock
+
+
+def close_link(router_netns: int, node: str = "") -> None:
+    """Removes the interface from the router at once, if it is still there. Raises KernelError.
+
+    The kernel does so by itself when the far end's namespace is gone, but some time later.
+    """
+    with entered(router_netns):
+        try:
+            index = socket.if_nametoindex(INTERFACE)
+        except OSError:
+            return
+        with NetlinkSocket(node) as requests:
+            try:
+                requests.request(netlink.delete_link(index))
+            except KernelError as error:
+                if error.errno != errno.ENODEV:  # gone meanwhile
+                    raise
 
 
 def _far_end(router_netns: int, node: str) -> socket.socket:

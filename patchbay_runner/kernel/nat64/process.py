@@ -17,7 +17,7 @@ from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import syscalls
 from patchbay_runner.kernel.nat64.addresses import Nat64Config
 from patchbay_runner.kernel.nat64.counters import SharedCounters
-from patchbay_runner.kernel.nat64.link import ROUTER_MAC, TRANSLATOR_MAC, open_link
+from patchbay_runner.kernel.nat64.link import ROUTER_MAC, TRANSLATOR_MAC, close_link, open_link
 from patchbay_runner.kernel.nat64.relay import Relay
 
 _HIGHEST_FD = 1 << 20
@@ -26,8 +26,10 @@ _HIGHEST_FD = 1 << 20
 class Nat64:
     """A running translator. It ends with `stop`, or when the thread that started it does."""
 
-    def __init__(self, pid: int, counters: SharedCounters) -> None:
+    def __init__(self, pid: int, counters: SharedCounters, router_netns: int, node: str) -> None:
         self.pid = pid
+        self._router_netns = router_netns
+        self._node = node
         self._counters = counters
         self._pidfd = os.pidfd_open(pid)
 
@@ -35,7 +37,8 @@ class Nat64:
     def start(cls, router_netns: int, config: Nat64Config, node: str = "") -> Nat64:
         """Sets the interface and the routes up in the router, and starts to translate.
 
-        The router's IPv4 NAT has to hide `config.pool`. Raises KernelError; then nothing has changed.
+        The router's IPv4 NAT has to hide `config.pool`. `router_netns` stays the caller's and has to outlive `stop`.
+        Raises KernelError; then nothing has changed.
         """
         counters = SharedCounters()
         try:
@@ -44,7 +47,7 @@ class Nat64:
         except KernelError:
             counters.close()
             raise
-        return cls(pid, counters)
+        return cls(pid, counters, router_netns, node)
 
     def fileno(self) -> int:
         """Readable once it has ended, which nothing but `stop` should make it do: for `loop.add_reader`."""
@@ -55,7 +58,7 @@ class Nat64:
         return self._counters.read()
 
     def stop(self) -> None:
-        """Ends it; its interface and routes go with it, shortly after. May be repeated."""
+        """Ends it, and removes its interface and routes. May be repeated. Raises KernelError."""
         if self._pidfd < 0:
             return
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -63,6 +66,7 @@ class Nat64:
         os.close(self._pidfd)
         self._pidfd = -1
         self._counters.close()
+        close_link(self._router_netns, self._node)
 
 
 def _fork(sock: socket.socket, config: Nat64Config, counters: SharedCounters) -> int:

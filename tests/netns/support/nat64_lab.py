@@ -55,27 +55,38 @@ def serve_nat64_lab(context: SandboxContext) -> int:
     assert home is not None
     netns = lab._namespaces[GATE]
     nftables.load(netns, nat_ruleset(home, placement), GATE)
-    translator = Nat64.start(netns, config, GATE)
+    translators = _Translators(netns, config)
     agent = Agent(program_environment(os.environ), LabOptions(open_files=context.open_files), lab)
     questions = socket.socket(fileno=context.fds[0])
-    asyncio.run(_serve(agent, context.control, translator, questions))
+    asyncio.run(_serve(agent, context.control, translators, questions))
     return 0
 
 
-async def _serve(agent: Agent, control: socket.socket, translator: Nat64, questions: socket.socket) -> None:
-    asyncio.get_running_loop().add_reader(questions, _answer, questions, translator)
+async def _serve(agent: Agent, control: socket.socket, translators: _Translators, questions: socket.socket) -> None:
+    asyncio.get_running_loop().add_reader(questions, translators.answer, questions)
     await agent.serve(control)
 
 
-def _answer(questions: socket.socket, translator: Nat64) -> None:
-    match questions.recv(10):
-        case b"stop":
-            translator.stop()
-            questions.send(b"{}")
-        case b"pid":
-            questions.send(str(translator.pid).encode())
-        case b"counters":
-            questions.send(json.dumps(translator.counters()).encode())
+class _Translators:
+    """The router's translator, one after another."""
+
+    def __init__(self, netns: int, config: Nat64Config) -> None:
+        self._netns, self._config = netns, config
+        self._running = Nat64.start(netns, config, GATE)
+
+    def answer(self, questions: socket.socket) -> None:
+        answer: object = None
+        match questions.recv(10):
+            case b"stop":
+                self._running.stop()
+            case b"restart":
+                self._running.stop()
+                self._running = Nat64.start(self._netns, self._config, GATE)
+            case b"pid":
+                answer = self._running.pid
+            case b"counters":
+                answer = self._running.counters()
+        questions.send(json.dumps(answer).encode())
 
 
 class Nat64Lab:
