@@ -97,7 +97,7 @@ def throughput() -> Iterator[Row]:
     whole = LinkCondition(latency_ms=20)
     asked = {
         "udp_250": (cut, ("-u", "-b", "250M", "-l", str(PAYLOAD))),
-        "udp_most": (cut, ("-u", "-b", "1000M", "-l", str(PAYLOAD))),
+        "udp_most": (cut, ("-u", "-b", "800M", "-l", str(PAYLOAD))),
         "tcp_cut": (cut, ()),
         "tcp_whole": (whole, ()),
     }

@@ -199,13 +199,42 @@ def test_setting_and_lifting_a_condition_loses_and_doubles_nothing(world: LinkWo
 
 @emulator_only
 def test_a_clear_link_has_nothing_in_its_path(world: LinkWorld) -> None:
-    before = world.lab.run("router", ["ip", "-o", "link"]).stdout.count(b"\n")
     world.apply(up=LinkCondition(latency_ms=5), down=LinkCondition(latency_ms=5))
-    assert world.lab.run("router", ["ip", "-o", "link"]).stdout.count(b"\n") >= before + 4
+    assert redirections(world) == [True, True]
     world.apply(up=LinkCondition(), down=None)
-    assert world.lab.run("router", ["ip", "-o", "link"]).stdout.count(b"\n") <= before + 1
-    for hook in ("ingress", "egress"):
-        assert world.lab.run("router", ["tc", "filter", "show", "dev", "p0", hook]).stdout == b""
+    assert redirections(world) == [False, False]
+    before = world.statistics()["d0.eth0"]
+    world.train(50)
+    assert world.statistics()["d0.eth0"] == before
+
+
+def redirections(world: LinkWorld) -> list[bool]:
+    shown = (world.lab.run("router", ["tc", "filter", "show", "dev", "p0", hook]) for hook in ("ingress", "egress"))
+    return [b"mirred" in done.stdout for done in shown]
+
+
+@emulator_only
+def test_a_forgotten_port_has_no_helpers_and_keeps_its_counters() -> None:
+    with LinkWorld(1) as fresh:
+        before = links_of_router(fresh)
+        fresh.apply(up=LinkCondition(latency_ms=5), down=LinkCondition(loss_pct=50))
+        assert links_of_router(fresh) - before == {"em0a", "em0b", "em1a", "em1b", "em-sink0"}
+        fresh.train(100)
+        counted = fresh.statistics()["d0.eth0"].up
+        fresh.forget("d0")
+        assert links_of_router(fresh) - before == {"em-sink0"}
+        assert fresh.statistics()["d0.eth0"].up == counted
+        fresh.apply(up=LinkCondition(latency_ms=5))
+        fresh.train(100)
+        after = fresh.statistics()["d0.eth0"].up
+        assert counted is not None
+        assert after is not None
+        assert after.packets >= counted.packets + 100
+
+
+def links_of_router(world: LinkWorld) -> set[str]:
+    lines = world.lab.run("router", ["ip", "-br", "link"]).stdout.decode().splitlines()
+    return {line.split()[0].partition("@")[0] for line in lines}
 
 
 @emulator_only

@@ -21,32 +21,33 @@ from patchbay_runner.kernel.links.shard import Shard
 from patchbay_runner.kernel.links.splice import Splice, Way
 from patchbay_runner.model.links import LinkCondition
 
+_WAYS: tuple[Way, ...] = ("up", "down")
 _SUMMED = ("packets", "bytes", "lost", "overflowed", "reordered", "duplicated", "corrupted", "overrun", "refused")
 
 
 @dataclass(slots=True)
-class _Running:
-    """A direction that is relayed now."""
+class _Relayed:
+    """A direction with its helper pair and sockets. They stay while it is clear, out of the frames' way, because the
+    kernel takes tens of milliseconds to close a packet socket or to remove a link. `condition` None is clear."""
 
     number: int
     splice: Splice
     shard: Shard
-    condition: LinkCondition
+    latest: LinkCondition
+    condition: LinkCondition | None
 
 
 @dataclass(slots=True)
 class _Direction:
-    """A direction that is or was impaired; `past` is what earlier conditions have counted."""
+    """A direction that is or was impaired; `past` is what was counted at a port that is gone."""
 
     past: DirectionStatistics = field(default_factory=DirectionStatistics)
-    running: _Running | None = None
+    relayed: _Relayed | None = None
 
 
 @dataclass(slots=True)
 class _Link:
-    up: _Direction = field(default_factory=_Direction)
-    down: _Direction = field(default_factory=_Direction)
-    impaired: set[Way] = field(default_factory=set)
+    directions: dict[Way, _Direction] = field(default_factory=dict)
 
 
 class LinkEmulator:
@@ -68,19 +69,33 @@ class LinkEmulator:
         """See `LinkEngine`. Frames on their way keep their delay through a change; lifting a condition sends them."""
         if is_wanted(up) and port.far_netns is None:
             raise LabError(f"{port.port} has no upload to impair", port.node)
-        link = self._links.get(port.name, _Link())
         wishes: tuple[tuple[Way, LinkCondition | None], ...] = (("up", up), ("down", down))
         for way, condition in wishes:
-            if self._set(port, way, link, condition):
-                self._links[port.name] = link
+            direction = self._links.get(port.name, _Link()).directions.get(way, _Direction())
+            if condition is None or condition.is_clear:
+                _lift(direction)
+            elif direction.relayed is None:
+                direction.relayed = self._start(port, way, condition)
+                self._links.setdefault(port.name, _Link()).directions[way] = direction
+            elif condition != direction.relayed.condition:
+                _change(direction.relayed, condition)
+
+    def forget(self, port: LinkPort) -> None:
+        """See `LinkEngine`."""
+        for direction in self._links.get(port.name, _Link()).directions.values():
+            if (relayed := direction.relayed) is not None:
+                _lift(direction)
+                counters = relayed.shard.detach(relayed.number)
+                splicing.remove(relayed.splice)
+                direction.past = _sum(direction.past, _as_statistics(counters, relayed.latest))
+                direction.relayed = None
 
     def statistics(self) -> list[LinkStatistics]:
         """See `LinkEngine`. Raises LabError when an emulator has ended by itself."""
-        found = []
-        for name, link in self._links.items():
-            up = self._direction_statistics(link, "up")
-            found.append(LinkStatistics(name, up, self._direction_statistics(link, "down")))
-        return found
+        return [
+            LinkStatistics(name, *(_direction_statistics(link.directions.get(way)) for way in _WAYS))
+            for name, link in self._links.items()
+        ]
 
     def filenos(self) -> list[int]:
         """Descriptors that become readable when an emulator process ends, which it never does by itself."""
@@ -92,19 +107,7 @@ class LinkEmulator:
             shard.close()
         self._shards.clear()
 
-    def _set(self, port: LinkPort, way: Way, link: _Link, condition: LinkCondition | None) -> bool:
-        direction: _Direction = getattr(link, way)
-        if condition is None or condition.is_clear:
-            if direction.running is not None:
-                self._stop(direction)
-        elif direction.running is None:
-            direction.running = self._start(port, way, condition)
-            link.impaired.add(way)
-        elif condition != direction.running.condition:
-            _change(direction.running, condition)
-        return bool(link.impaired)
-
-    def _start(self, port: LinkPort, way: Way, condition: LinkCondition) -> _Running:
+    def _start(self, port: LinkPort, way: Way, condition: LinkCondition) -> _Relayed:
         number = self._numbers
         self._numbers += 1
         shard = self._least_loaded()
@@ -116,25 +119,7 @@ class LinkEmulator:
         except LabError:
             splicing.remove(spliced)
             raise
-        return _Running(number, spliced, shard, condition)
-
-    def _stop(self, direction: _Direction) -> None:
-        running = direction.running
-        assert running is not None
-        splicing.restore(running.splice)
-        counters = running.shard.detach(running.number)
-        splicing.remove(running.splice)
-        direction.past = _sum(direction.past, _as_statistics(counters, running.condition))
-        direction.running = None
-
-    def _direction_statistics(self, link: _Link, way: Way) -> DirectionStatistics | None:
-        direction: _Direction = getattr(link, way)
-        if way not in link.impaired:
-            return None
-        running = direction.running
-        if running is None:
-            return direction.past
-        return _sum(direction.past, _as_statistics(running.shard.counters(running.number), running.condition))
+        return _Relayed(number, spliced, shard, condition, condition)
 
     def _least_loaded(self) -> Shard:
         if len(self._shards) < self._most_shards:
@@ -143,10 +128,29 @@ class LinkEmulator:
         return min(self._shards, key=lambda shard: len(shard.lines))
 
 
-def _change(running: _Running, condition: LinkCondition) -> None:
-    splicing.set_whole(running.splice, passes_segments_whole(condition))
-    running.shard.change(running.number, condition)
-    running.condition = condition
+def _change(relayed: _Relayed, condition: LinkCondition) -> None:
+    splicing.set_whole(relayed.splice, passes_segments_whole(condition))
+    relayed.shard.change(relayed.number, condition)
+    if relayed.condition is None:
+        splicing.divert(relayed.splice)
+    relayed.condition = relayed.latest = condition
+
+
+def _lift(direction: _Direction) -> None:
+    relayed = direction.relayed
+    if relayed is not None and relayed.condition is not None:
+        splicing.restore(relayed.splice)
+        relayed.condition = None
+        relayed.shard.pause(relayed.number)
+
+
+def _direction_statistics(direction: _Direction | None) -> DirectionStatistics | None:
+    if direction is None:
+        return None
+    relayed = direction.relayed
+    if relayed is None:
+        return direction.past
+    return _sum(direction.past, _as_statistics(relayed.shard.counters(relayed.number), relayed.latest))
 
 
 def _as_statistics(counters: RelayCounters, condition: LinkCondition) -> DirectionStatistics:

@@ -74,6 +74,9 @@ class LinkEngine(Protocol):
         Raises KernelError or LabError; the direction that it failed for is then as it was.
         """
 
+    def forget(self, port: LinkPort) -> None:
+        """Leaves nothing behind at a link's port, before the port itself is removed; what was counted stays."""
+
     def statistics(self) -> list[LinkStatistics]:
         """Every link that is or was impaired, in the order of the first time."""
 

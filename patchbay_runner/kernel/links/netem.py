@@ -77,13 +77,20 @@ class NetemEngine:
 
     def apply(self, port: LinkPort, up: LinkCondition | None, down: LinkCondition | None) -> None:
         """See `LinkEngine`. Lifting a condition loses what is on its way."""
-        link = self._links.get(port.name) or _Link(_Direction(_far_end(port)), _Direction(_near_end(port)))
+        link = self._links.get(port.name) or _Link(_Direction(None), _Direction(None))
+        link.up.end, link.down.end = _far_end(port), _near_end(port)
         if is_wanted(up) and link.up.end is None:
             raise LabError(f"{port.port} has no upload to impair", port.node)
         self._set(f"{port.name}/up", link.up, up)
         self._set(f"{port.name}/down", link.down, down)
         if link.up.was_impaired or link.down.was_impaired:
             self._links[port.name] = link
+
+    def forget(self, port: LinkPort) -> None:
+        """See `LinkEngine`."""
+        self.apply(port, None, None)
+        if link := self._links.get(port.name):
+            link.up.end = link.down.end = None
 
     def statistics(self) -> list[LinkStatistics]:
         """See `LinkEngine`."""

@@ -81,15 +81,8 @@ class Relay:
         return relayed
 
     def detach(self, relayed: RelayedLine) -> RelayCounters:
-        """Ends a line and returns its last counters.
-
-        What it holds leaves at once, in order, so that no frame is lost by lifting a condition.
-        """
-        while self._read(relayed):
-            pass
-        for lane in (relayed.early, relayed.delayed):
-            while lane.queue:
-                self._send_from(lane, lane.queue[-1][0])
+        """Ends a line and returns its last counters. The kernel takes its time to close a packet socket."""
+        self.pause(relayed)
         fd = relayed.receiving.fileno()
         self._everything.unregister(fd)
         del self._by_fd[fd]
@@ -97,6 +90,18 @@ class Relay:
         relayed.receiving.close()
         relayed.sending.close()
         return counters
+
+    def pause(self, relayed: RelayedLine) -> None:
+        """Awaits no more frames, until the line's condition is changed and `is_idle` unset.
+
+        What the line holds leaves at once, in order, so that no frame is lost by lifting a condition.
+        """
+        relayed.is_idle = True
+        while self._read(relayed):
+            pass
+        for lane in (relayed.early, relayed.delayed):
+            while lane.queue:
+                self._send_from(lane, lane.queue[-1][0])
 
     def turn(self, reading_interval_ns: int) -> tuple[bool, int]:
         """Waits for something to do and does it: whether the channel is readable, and the next reading interval."""
@@ -121,7 +126,8 @@ class Relay:
         return channel, self._reading_interval_ns() if read else 0
 
     def _reading_interval_ns(self) -> int:
-        least_latency_ns = min((relayed.line.latency_ns for relayed in self._by_fd.values()), default=0)
+        busy = (relayed.line.latency_ns for relayed in self._by_fd.values() if not relayed.is_idle)
+        least_latency_ns = min(busy, default=0)
         return max(_LEAST_READING_INTERVAL_NS, min(least_latency_ns // 4, _MOST_READING_INTERVAL_NS))
 
     def _arm(self, at_ns: int) -> None:
@@ -200,7 +206,18 @@ class Relay:
 class RelayedLine:
     """A line with its sockets and the frames that are under way."""
 
-    __slots__ = ("_overrun", "delayed", "early", "in_flight", "lateness", "line", "receiving", "refused", "sending")
+    __slots__ = (
+        "_overrun",
+        "delayed",
+        "early",
+        "in_flight",
+        "is_idle",
+        "lateness",
+        "line",
+        "receiving",
+        "refused",
+        "sending",
+    )
 
     def __init__(self, line: Line, receiving: socket.socket, sending: socket.socket, number: int) -> None:
         self.line = line
@@ -210,6 +227,7 @@ class RelayedLine:
         self.early = _Lane(self, number + 1)
         self.lateness = LatenessHistogram()
         self.in_flight = self.refused = self._overrun = 0
+        self.is_idle = False
 
     def counters(self) -> RelayCounters:
         self._overrun += dropped_by_kernel(self.receiving)

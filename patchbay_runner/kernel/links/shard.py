@@ -40,6 +40,12 @@ class Change(msgspec.Struct, frozen=True, tag=True):
     condition: LinkCondition
 
 
+class Pause(msgspec.Struct, frozen=True, tag=True):
+    """Let what a line holds leave, and expect no more until it is changed."""
+
+    number: int
+
+
 class Detach(msgspec.Struct, frozen=True, tag=True):
     """End a line after what it holds has left; answered with its last counters."""
 
@@ -66,7 +72,7 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
     traceback: str
 
 
-_Command = Attach | Change | Detach | Ask
+_Command = Attach | Change | Pause | Detach | Ask
 _Answer = Counted | Done | Crashed
 _A = TypeVar("_A", Counted, Done)
 
@@ -104,6 +110,9 @@ class Shard:
 
     def change(self, number: int, condition: LinkCondition) -> None:
         self._call(Change(number, condition), Done)
+
+    def pause(self, number: int) -> None:
+        self._call(Pause(number), Done)
 
     def detach(self, number: int) -> RelayCounters:
         self.lines.discard(number)
@@ -197,6 +206,10 @@ def _carry_out(command: _Command, fds: list[int], relay: Relay, lines: dict[int,
             return Done()
         case Change():
             lines[command.number].line.change(command.condition)
+            lines[command.number].is_idle = False
+            return Done()
+        case Pause():
+            relay.pause(lines[command.number])
             return Done()
         case Ask():
             return Counted(lines[command.number].counters())

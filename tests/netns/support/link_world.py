@@ -44,13 +44,17 @@ class Ask(msgspec.Struct, tag=True):
     pass
 
 
+class Forget(msgspec.Struct, tag=True):
+    device: str
+
+
 class Stall(msgspec.Struct, tag=True):
     """Keep the emulator off the processor for a time; for ever when it is 0, by ending it."""
 
     seconds: float
 
 
-Command = Apply | Ask | Stall
+Command = Apply | Ask | Forget | Stall
 
 
 class Answer(msgspec.Struct):
@@ -90,6 +94,9 @@ async def _serve(context: SandboxContext) -> None:
 def _carry_out(command: Command, lab: Lab, engine: LinkEmulator | NetemEngine) -> Answer:
     if isinstance(command, Ask):
         return Answer(statistics=engine.statistics())
+    if isinstance(command, Forget):
+        engine.forget(_port(lab, command.device))
+        return Answer()
     if isinstance(command, Stall):
         assert isinstance(engine, LinkEmulator)
         for shard in engine._shards:
@@ -165,6 +172,9 @@ class LinkWorld:
 
     def statistics(self) -> dict[str, LinkStatistics]:
         return {found.name: found for found in self._ask(Ask()).statistics}
+
+    def forget(self, device: str) -> None:
+        self._ask(Forget(device))
 
     def stall(self, seconds: float) -> None:
         self._ask(Stall(seconds))
