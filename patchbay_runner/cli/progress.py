@@ -85,7 +85,7 @@ class Lines:
         else:
             place = failure_place(state.failure, len(state.plan.steps))
             verdict.append(f" after {elapsed(state.elapsed_s)} {place}")
-        if state.status is Status.ERROR and state.failure:
+        if state.status in (Status.ERROR, Status.OVERLOADED) and state.failure:
             verdict.append(f": {printable(state.failure.message).partition(chr(10))[0][:_LONGEST_REASON]}")
         self._print(sim, verdict)
 
@@ -212,6 +212,7 @@ def verdict_text(status: Status) -> tuple[str, str]:
     return {
         Status.OK: ("passed", "green"),
         Status.ERROR: ("failed", "red"),
+        Status.OVERLOADED: ("overloaded", "yellow"),
         Status.INTERRUPTED: ("interrupted", "yellow"),
         Status.RUNNING: ("running", ""),
         Status.PENDING: ("not run", "dim"),
@@ -242,4 +243,5 @@ def failure_place(failure: Failure, total: int) -> str:
         "host": "because this host cannot run it",
         "internal": "by a defect of patchbay",
         "timeout": "because it took too long",
+        "overloaded": "because this host was too busy",
     }.get(failure.phase, "")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.1
 _EXIT_FAILED = 1
+_EXIT_OVERLOADED = 5
 _EXIT_INTERRUPTED = 130
 # A phase that is not the sim's own fault ends in the code of whose fault it is; the larger code wins.
 _PHASE_CODES = {"internal": 3, "host": 4}
@@ -139,5 +140,6 @@ def exit_code(sims: Sequence[SimRecord], *, is_interrupted: bool) -> int:
     """0 when all sims passed; else why not."""
     if is_interrupted:
         return _EXIT_INTERRUPTED
-    failures = [sim.state.failure for sim in sims if sim.state.failure]
-    return max((_PHASE_CODES.get(failure.phase, _EXIT_FAILED) for failure in failures), default=0)
+    phases = {sim.state.failure.phase for sim in sims if sim.state.failure}
+    codes = [_PHASE_CODES.get(phase, _EXIT_FAILED) for phase in phases - {"overloaded"}]
+    return max(codes, default=_EXIT_OVERLOADED if phases else 0)

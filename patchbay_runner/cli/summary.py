@@ -31,7 +31,7 @@ _LEFT_COLUMNS = 2
 def print_summary(console: Console, sims: Sequence[SimRecord], run: Path, runtime_s: float) -> None:
     """The table, the failures, and the line that says how it went and where everything is."""
     _print_table(console, [row for sim in sims for row in _rows(sim)])
-    failed = [sim for sim in sims if sim.state.status is Status.ERROR]
+    failed = [sim for sim in sims if sim.state.status in (Status.ERROR, Status.OVERLOADED)]
     for sim in failed[:_DETAILED_FAILURES]:
         _print_failure(console, sim)
     if len(failed) > _DETAILED_FAILURES:
@@ -107,7 +107,7 @@ def _where_to_look(sim: SimRecord) -> list[Path]:
 
 def _conclusion(sims: Sequence[SimRecord], run: Path, runtime_s: float) -> Text:
     text = Text()
-    for status in (Status.OK, Status.ERROR, Status.INTERRUPTED, Status.PENDING):
+    for status in (Status.OK, Status.ERROR, Status.OVERLOADED, Status.INTERRUPTED, Status.PENDING):
         number = sum(sim.state.status is status for sim in sims)
         if number:
             word, style = verdict_text(status)

@@ -37,7 +37,10 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a sim failed. `phase` is one of lab, step, timeout, interrupted, internal; the step is counted from 0."""
+    """Why a sim failed. The step is counted from 0.
+
+    `phase` is one of lab, step, timeout, overloaded, interrupted, host, internal.
+    """
 
     phase: str
     message: str

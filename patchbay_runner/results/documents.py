@@ -18,12 +18,17 @@ _INDENT = 2
 
 
 class Status(Enum):
-    """Of a sim. A sim that is still pending when its run is over was never started."""
+    """Of a sim. A sim that is still pending when its run is over was never started.
+
+    Of an overloaded one nothing can be said: its steps passed on a network that was not what was asked for, because
+    the host was too busy.
+    """
 
     PENDING = "pending"
     RUNNING = "running"
     OK = "ok"
     ERROR = "error"
+    OVERLOADED = "overloaded"
     INTERRUPTED = "interrupted"
 
 

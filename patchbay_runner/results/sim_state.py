@@ -12,6 +12,8 @@ from patchbay_runner.model.recording import HISTORY_LIMIT, Failure, StepResult
 from patchbay_runner.results import documents, messages
 from patchbay_runner.results.documents import Status
 
+_PHASE_STATUS = {"interrupted": Status.INTERRUPTED, "overloaded": Status.OVERLOADED}
+
 
 class SimState:
     """`step` holds the fields of the running step's event, None between steps.
@@ -76,7 +78,7 @@ class SimState:
         if self.failure is None:
             self.status = Status.OK
         else:
-            self.status = Status.INTERRUPTED if self.failure.phase == "interrupted" else Status.ERROR
+            self.status = _PHASE_STATUS.get(self.failure.phase, Status.ERROR)
 
     def summary(self) -> documents.SimSummary:
         """The sim as the manifest lists it."""

@@ -219,4 +219,7 @@ def test_the_exit_code_says_whose_fault_it_was(tmp_path: Path) -> None:
     assert code(None, "step") == code("lab") == code("timeout") == 1
     assert code("step", "internal") == 3
     assert code("host", "internal", "step") == 4
+    assert code(None, "overloaded") == 5
+    assert code("overloaded", "step") == 1
+    assert code("overloaded", "internal") == 3
     assert code("step", is_interrupted=True) == 130
