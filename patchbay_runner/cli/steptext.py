@@ -10,14 +10,21 @@ from typing import Any
 from patchbay_runner.model.durations import format_duration
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.steps import (
+    AddInterface,
     Assert,
+    FlushNat,
     GenCerts,
     GenFile,
     LinkDown,
     LinkUp,
     ProcessStep,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
     SetDefaultRoute,
+    SetFirewall,
     SetLinkCondition,
+    SetNat,
     Step,
     Wait,
 )
@@ -60,4 +67,11 @@ _SUMMARIES: dict[type[Step], Callable[[Any], str]] = {
     LinkUp: lambda step: step.interface,
     SetDefaultRoute: lambda step: step.to,
     SetLinkCondition: lambda step: f"{step.interface} ({step.direction}): {_condition(step.condition)}",
+    Replug: lambda step: f"{step.interface} to {step.to}",
+    AddInterface: lambda step: f"{step.interface} at {step.gateway}",
+    RemoveInterface: lambda step: step.interface,
+    RenewAddress: lambda step: step.interface,
+    SetNat: lambda step: f"{step.router}: {step.nat.mode}",
+    FlushNat: lambda step: step.router,
+    SetFirewall: lambda step: f"{step.router}: {step.firewall.mode}",
 }

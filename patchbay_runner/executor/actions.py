@@ -24,4 +24,11 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.LinkUp: network_steps.link_up,
     steps.SetDefaultRoute: network_steps.set_default_route,
     steps.SetLinkCondition: network_steps.set_link_condition,
+    steps.Replug: network_steps.replug,
+    steps.AddInterface: network_steps.add_interface,
+    steps.RemoveInterface: network_steps.remove_interface,
+    steps.RenewAddress: network_steps.renew_address,
+    steps.SetNat: network_steps.set_nat,
+    steps.FlushNat: network_steps.flush_nat,
+    steps.SetFirewall: network_steps.set_firewall,
 }

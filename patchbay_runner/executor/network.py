@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
+from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.nat import Nat
+
 
 class Network(Protocol):
     """A built network. `node` is a device, a router or "ix". All methods return at once."""
@@ -31,4 +34,25 @@ class Network(Protocol):
         """Raises LabError."""
 
     def set_default_route(self, device: str, interface: str) -> None:
+        """Raises LabError."""
+
+    def replug(self, device: str, interface: str, router: str) -> None:
+        """Raises LabError."""
+
+    def add_interface(self, device: str, interface: str, router: str) -> None:
+        """Raises LabError."""
+
+    def remove_interface(self, device: str, interface: str) -> None:
+        """Raises LabError."""
+
+    def renew_address(self, device: str, interface: str) -> None:
+        """Raises LabError."""
+
+    def set_nat(self, router: str, nat: Nat) -> None:
+        """Raises LabError."""
+
+    def flush_nat(self, router: str) -> None:
+        """Raises LabError."""
+
+    def set_firewall(self, router: str, firewall: Firewall) -> None:
         """Raises LabError."""

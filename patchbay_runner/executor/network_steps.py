@@ -1,11 +1,23 @@
-"""Steps that change the network."""
+"""Steps that change the network. The address variables follow every one of them."""
 
 from __future__ import annotations
 
 from patchbay_runner.errors import StepError
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
-from patchbay_runner.model.steps import LinkDown, LinkUp, SetDefaultRoute, SetLinkCondition
+from patchbay_runner.model.steps import (
+    AddInterface,
+    FlushNat,
+    LinkDown,
+    LinkUp,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
+    SetDefaultRoute,
+    SetFirewall,
+    SetLinkCondition,
+    SetNat,
+)
 
 
 async def link_down(session: Session, step: LinkDown, resolver: Resolver) -> None:
@@ -19,10 +31,45 @@ async def link_up(session: Session, step: LinkUp, resolver: Resolver) -> None:
 
 
 async def set_default_route(session: Session, step: SetDefaultRoute, resolver: Resolver) -> None:
-    """Moves the default route; the address variables follow it."""
+    """Moves the default route."""
     session.network.set_default_route(await resolver.text(step.device), step.to)
 
 
 async def set_link_condition(session: Session, step: SetLinkCondition, resolver: Resolver) -> None:
     """The loader reports such a step before anything runs; a plan from elsewhere ends here."""
     raise StepError(f"set-link-condition on {step.device} {step.interface}: link conditions are not built yet")
+
+
+async def replug(session: Session, step: Replug, resolver: Resolver) -> None:
+    """Moves an interface to another router."""
+    session.network.replug(await resolver.text(step.device), step.interface, step.to)
+
+
+async def add_interface(session: Session, step: AddInterface, resolver: Resolver) -> None:
+    """Plugs a further interface in."""
+    session.network.add_interface(await resolver.text(step.device), step.interface, step.gateway)
+
+
+async def remove_interface(session: Session, step: RemoveInterface, resolver: Resolver) -> None:
+    """Takes an interface away."""
+    session.network.remove_interface(await resolver.text(step.device), step.interface)
+
+
+async def renew_address(session: Session, step: RenewAddress, resolver: Resolver) -> None:
+    """Gives an interface new addresses."""
+    session.network.renew_address(await resolver.text(step.device), step.interface)
+
+
+async def set_nat(session: Session, step: SetNat, resolver: Resolver) -> None:
+    """Changes a router's NAT."""
+    session.network.set_nat(step.router, step.nat)
+
+
+async def flush_nat(session: Session, step: FlushNat, resolver: Resolver) -> None:
+    """Makes a router forget its mappings and flows."""
+    session.network.flush_nat(step.router)
+
+
+async def set_firewall(session: Session, step: SetFirewall, resolver: Resolver) -> None:
+    """Changes what a router lets through."""
+    session.network.set_firewall(step.router, step.firewall)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from patchbay_runner.loader.binaries import binary, prepare, unbuilt
+from patchbay_runner.loader.changes import is_changing, network_after
 from patchbay_runner.loader.counts import NONE_COUNTED, RECORDING, Counted, Part, Placed, instances_of, place
 from patchbay_runner.loader.diagnostics import Report, VariantReport
 from patchbay_runner.loader.documents import Reader
@@ -72,6 +73,7 @@ class _Assembler:
         self._programs = PerValues(_mentions([*source.binaries.values(), *source.prepare]), self._read_programs)
         # Networks and drafts live as long as the memos above, so their identities do not recur.
         self._placed: dict[tuple[int, str, int, Counted], Placed] = {}
+        self._after: dict[tuple[int, int], Network] = {}
 
     def sim_table(self, variant: Variant, index: int) -> SimTable:
         table = self._sim_tables.at(variant.placeholders)
@@ -122,10 +124,18 @@ class _Assembler:
             later += placed.unbuilt
             if step_id and draft.action == "spawn" and draft.device in network.counts:
                 counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
+            if is_changing(draft):
+                network = self._network_after(draft, network)
         report = Report()
         check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)
         self.noted.add(index, report.or_none())
         return parts, tuple(later)
+
+    def _network_after(self, draft: Draft, network: Network) -> Network:
+        key = (id(draft), id(network))
+        if key not in self._after:
+            self._after[key] = network_after(draft, network)
+        return self._after[key]
 
     def _read_programs(self, values: Mapping[str, str]) -> _Programs:
         report = Report()

@@ -14,14 +14,14 @@ import msgspec
 from patchbay_runner.loader.diagnostics import Report, one_of
 from patchbay_runner.loader.network import Network
 from patchbay_runner.loader.node import Node, quote
-from patchbay_runner.loader.nodechecks import check_device, check_names
+from patchbay_runner.loader.nodechecks import check_names, check_nodes
 from patchbay_runner.loader.steps.draft import Draft, Use
 from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.interpolation import rename_captures
-from patchbay_runner.model.steps import Assert, ProcessStep, ResultKeys, SetLinkCondition, Step
+from patchbay_runner.model.steps import Assert, ProcessStep, RenewAddress, Replug, ResultKeys, SetLinkCondition, Step
 
 RECORDING = ("run", "spawn", "gen-certs", "gen-file")
-_NOWHERE = ("wait", "wait-for", "assert")
+_NOWHERE = ("wait", "wait-for", "assert", "set-nat", "flush-nat", "set-firewall")
 _TEXTS = {"run": ("cmd", "env"), "spawn": ("cmd", "env"), "gen-certs": ("san",), "gen-file": ("content",)}
 _RESULT_KEYS = ("duration", "up_bytes", "down_bytes", "latency_ms")
 
@@ -87,7 +87,7 @@ class _Placing:
         self.report = Report()
 
     def parts(self) -> Iterator[Part]:
-        check_device(self.draft, self.network, self.report)
+        check_nodes(self.draft, self.network, self.report)
         check_names(self.draft, self.network, self.binaries, self.report)
         if self.draft.step is None:
             waits = [use for use in self.draft.uses if use.kind in ("capture", "check")]
@@ -227,12 +227,18 @@ class _Placing:
             changes["id"] = step_id
         if getattr(step, "device", device) not in (device, None):
             changes["device"] = device
-        if isinstance(step, SetLinkCondition) and not step.interface:
-            first = self.network.first_of(self.draft.device)
-            changes["interface"] = first.interfaces[0].name if first is not None and first.interfaces else ""
+        if isinstance(step, SetLinkCondition | Replug | RenewAddress) and not step.interface:
+            changes["interface"] = self.unnamed_interface(step, device)
         if isinstance(step, ProcessStep) and step.results is not None:
             changes["results"] = self.result_keys(step.results, step_id, rename)
         return msgspec.structs.replace(step, **changes) if changes else step
+
+    def unnamed_interface(self, step: SetLinkCondition | Replug | RenewAddress, name: str) -> str:
+        """The interface that is meant where none is named; "" where the device is not known."""
+        device = self.network.devices.get(name)
+        if device is None or not device.interfaces:
+            return ""
+        return device.interfaces[0].name if isinstance(step, SetLinkCondition) else device.default_interface
 
     def result_keys(self, keys: ResultKeys, step_id: str, rename: Callable[[str], str]) -> ResultKeys:
         given = {name: getattr(keys, name) for name in _RESULT_KEYS}

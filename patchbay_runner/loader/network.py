@@ -11,16 +11,17 @@ from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
-from patchbay_runner.model.topology import Device, IpSupport, NatV6, Router, Topology
+from patchbay_runner.model.topology import Device, IpSupport, NatV6, Origin, Router, Topology
 
 # RFC 8200, section 5; the kernel takes IPv6 away from an interface with less.
-_LEAST_IPV6_MTU = 1280
+LEAST_IPV6_MTU = 1280
 
 
 class Network(msgspec.Struct, frozen=True):
     """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.
 
-    `is_open` and `vague` are those of the tables that it was read from.
+    `is_open` and `vague` are those of the tables that it was read from. Steps change `devices` and `variables`;
+    `removed` says which step took an interface away, and `topology` is what the sim begins with.
     """
 
     topology: Topology = Topology()
@@ -31,6 +32,8 @@ class Network(msgspec.Struct, frozen=True):
     unbuilt: tuple[str, ...] = ()
     is_open: bool = False
     vague: frozenset[str] = frozenset()
+    removed: dict[tuple[str, str], Origin] = {}
+    is_default_known: bool = True
 
     def has_node(self, name: str) -> bool:
         return name in self.devices or name in self.routers or name == "ix"
@@ -52,6 +55,11 @@ class Network(msgspec.Struct, frozen=True):
     def first_of(self, name: str) -> Device | None:
         """The device, or the first instance of a counted one."""
         return self.devices.get(f"{name}-0" if name in self.counts else name)
+
+    def devices_of(self, name: str) -> list[Device]:
+        """The device, or all instances of a counted one. Those without an interface, which are wrong, are left out."""
+        names = [f"{name}-{index}" for index in range(self.counts[name])] if name in self.counts else [name]
+        return [self.devices[each] for each in names if each in self.devices and self.devices[each].interfaces]
 
 
 def check_network(written: Written, report: Report) -> Network:
@@ -115,7 +123,7 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             in_cycle |= _check_cycle(router, node, routers, report)
         if router.region is not None and router.region not in regions:
             report.error(node.value["region"], *unknown("region", router.region, regions))
-        if router.mtu is not None and router.mtu < _LEAST_IPV6_MTU and router.ip_support.v6:
+        if router.mtu is not None and router.mtu < LEAST_IPV6_MTU and router.ip_support.v6:
             _report_small_mtu(
                 node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
             )
@@ -159,14 +167,14 @@ def _check_device(counted: Counted, routers: Mapping[str, Router], report: Repor
         if router is None:
             report.error(gateway, *unknown("router", interface.gateway, routers))
             continue
-        if device.mtu is not None and device.mtu < _LEAST_IPV6_MTU and router.ip_support.v6:
+        if device.mtu is not None and device.mtu < LEAST_IPV6_MTU and router.ip_support.v6:
             _report_small_mtu(node, device.mtu, f"the router {quote(router.name)} carries IPv6", report)
         if _loses_all_families(router, routers):
             report.warn(gateway, f"no address family of the router {quote(router.name)} gets through its upstreams")
 
 
 def _report_small_mtu(node: Node, mtu: int, why: str, report: Report) -> None:
-    hint = f'{_LEAST_IPV6_MTU} or more, or ip_support = "v4-only"'
+    hint = f'{LEAST_IPV6_MTU} or more, or ip_support = "v4-only"'
     report.error(node.value["mtu"], f"an MTU of {mtu} is too small for IPv6, and {why}", hint)
 
 
@@ -183,26 +191,31 @@ def _loses_all_families(router: Router, routers: Mapping[str, Router]) -> bool:
     return not (v4 or v6)
 
 
-class _Variables:
-    """Collects the address variables: which name means which interface, and whether the address exists."""
+def address_variables(device: Device, routers: Mapping[str, Router]) -> dict[str, bool]:
+    """The address variables of a device, and whether their addresses exist."""
+    gateways = {interface.name: interface.gateway for interface in device.interfaces}
+    default = gateways.get(device.default_interface, device.interfaces[0].gateway)
+    exist: dict[str, bool] = {}
+    for interface, gateway in [(None, default), *gateways.items()]:
+        router = routers.get(gateway)
+        support = router.ip_support if router is not None else IpSupport.DUAL_STACK
+        exist |= zip(ip_variables(device.name, interface), (support.v4, support.v6), strict=True)
+    return exist
 
-    def __init__(self, routers: Mapping[str, Router], report: Report) -> None:
-        self.exist: dict[str, bool] = {}
-        self._routers = routers
+
+class _Owners:
+    """Finds variables that mean two interfaces."""
+
+    def __init__(self, report: Report) -> None:
         self._report = report
         self._owners: dict[str, tuple[str, Node]] = {}
 
     def add(self, device: Device, node: Node) -> None:
-        gateways = {interface.name: interface.gateway for interface in device.interfaces}
-        default = gateways.get(device.default_interface, device.interfaces[0].gateway)
-        for interface, gateway in [(None, default), *gateways.items()]:
-            v4, v6 = ip_variables(device.name, interface)
-            self._check_owner(v4, device.name if interface is None else f"{device.name}.{interface}", node)
-            router = self._routers.get(gateway)
-            support = router.ip_support if router is not None else IpSupport.DUAL_STACK
-            self.exist[v4], self.exist[v6] = support.v4, support.v6
+        self._add(ip_variables(device.name)[0], device.name, node)
+        for interface in device.interfaces:
+            self._add(ip_variables(device.name, interface.name)[0], f"{device.name}.{interface.name}", node)
 
-    def _check_owner(self, variable: str, owner: str, node: Node) -> None:
+    def _add(self, variable: str, owner: str, node: Node) -> None:
         other, place = self._owners.setdefault(variable, (owner, node))
         if other != owner:
             message = f"{quote(owner)} and {quote(other)} (at {place.origin}) share the variable ${variable}"
@@ -210,11 +223,13 @@ class _Variables:
 
 
 def _variables(written: Written, routers: Mapping[str, Router], report: Report) -> dict[str, bool]:
-    variables = _Variables(routers, report)
+    owners = _Owners(report)
+    variables: dict[str, bool] = {}
     for counted in written.devices:
         for device in instances(counted) if counted.device.interfaces else ():
-            variables.add(device, counted.node)
-    return variables.exist
+            owners.add(device, counted.node)
+            variables |= address_variables(device, routers)
+    return variables
 
 
 def explain_variable(name: str, network: Network) -> tuple[str, str]:

@@ -1,35 +1,42 @@
-"""What a step says of the topology and of the binaries: whether it is there."""
+"""What a step says of the network as it is when the step runs, and of the binaries: whether it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from patchbay_runner.loader.diagnostics import Report, unknown
-from patchbay_runner.loader.network import Network, explain_variable
-from patchbay_runner.loader.node import quote
+from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
+from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
+from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.topology import Device
 
-_ON_LINKS = ("link-down", "link-up", "set-default-route", "set-link-condition")
+# The key that names an interface, and the one that names a router, for each action that has one.
+_INTERFACE_KEYS = {
+    "link-down": "interface",
+    "link-up": "interface",
+    "set-default-route": "to",
+    "set-link-condition": "interface",
+    "replug": "interface",
+    "add-iface": "interface",
+    "remove-iface": "interface",
+    "renew-ip": "interface",
+}
+_ROUTER_KEYS = {
+    "replug": "to",
+    "add-iface": "gateway",
+    "set-nat": "router",
+    "flush-nat": "router",
+    "set-firewall": "router",
+}
+_OF_DEFAULT_INTERFACE = ("replug", "renew-ip")
 
 
-def check_device(draft: Draft, network: Network, report: Report) -> None:
-    """Reports a node, or an interface of it, that the topology does not have."""
-    device = draft.device
-    if not device or is_dynamic(device) or not network.is_certain_of(device):
-        return
-    node = draft.place("device")
-    if not network.has_node(device) and device not in network.counts:
-        message, expected = unknown("device", device, network.names())
-        if not network.topology.routers:
-            expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
-        report.error(node, message, expected)
-    elif draft.action not in _ON_LINKS:
-        return
-    elif network.first_of(device) is None:
-        kind = "the internet exchange" if device == "ix" else "a router"
-        report.error(node, f"{quote(device)} is {kind}", "a device")
-    else:
-        _check_interface(draft, network, report)
+def check_nodes(draft: Draft, network: Network, report: Report) -> None:
+    """Reports a node, or an interface of it, that the network does not have."""
+    _check_device(draft, network, report)
+    if draft.action in _ROUTER_KEYS:
+        _check_router(draft, network, report)
 
 
 def check_names(draft: Draft, network: Network, binaries: Collection[str], report: Report) -> None:
@@ -41,14 +48,97 @@ def check_names(draft: Draft, network: Network, binaries: Collection[str], repor
             _check_variable(use, network, report)
 
 
-def _check_interface(draft: Draft, network: Network, report: Report) -> None:
-    device = network.first_of(draft.device)
-    named = draft.node.value.get("to" if draft.action == "set-default-route" else "interface")
-    if device is None or named is None or not isinstance(named.value, str):
+def _check_device(draft: Draft, network: Network, report: Report) -> None:
+    device = draft.device
+    if not device or is_dynamic(device) or not network.is_certain_of(device):
         return
-    names = [interface.name for interface in device.interfaces]
-    if named.value not in names:
-        report.error(named, *unknown("interface", named.value, names))
+    node = draft.place("device")
+    if not network.has_node(device) and device not in network.counts:
+        message, expected = unknown("device", device, network.names())
+        if not network.topology.routers:
+            expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
+        report.error(node, message, expected)
+    elif draft.action not in _INTERFACE_KEYS:
+        return
+    elif network.first_of(device) is None:
+        kind = "the internet exchange" if device == "ix" else "a router"
+        report.error(node, f"{quote(device)} is {kind}", "a device")
+    else:
+        _check_interface(draft, network, report)
+
+
+def _check_interface(draft: Draft, network: Network, report: Report) -> None:
+    key = _INTERFACE_KEYS[draft.action]
+    if draft.action in _OF_DEFAULT_INTERFACE and key not in draft.node.value and not network.is_default_known:
+        why = "an earlier step moves the default route of a device that is known only when it runs"
+        report.error(draft.node, f"the step needs {quote(key)}, since {why}")
+    named = _written(draft, key)
+    if named is None:
+        return
+    devices = network.devices_of(draft.device)
+    for device in devices:
+        if draft.action == "add-iface":
+            problem = _problem_of_added(device, named.value, network)
+        elif draft.action == "remove-iface" and [each.name for each in device.interfaces] == [named.value]:
+            problem = (f"{quote(named.value)} is the only interface of {quote(device.name)}", "one of several")
+        else:
+            problem = _problem_of_named(device, named.value, network, devices)
+        if problem is not None:
+            report.error(named, *problem)
+            return
+
+
+def _problem_of_added(device: Device, interface: str, network: Network) -> tuple[str, str] | None:
+    if device.has_interface(interface):
+        return f"{quote(device.name)} has an interface {quote(interface)} already", "another name"
+    variable = ip_variables(device.name, interface)[0]
+    if variable in network.variables:
+        message = f"{quote(f'{device.name}.{interface}')} shares the variable ${variable} with another"
+        return message, "names that differ in their letters and digits"
+    return None
+
+
+def _problem_of_named(
+    device: Device, interface: str, network: Network, devices: Sequence[Device]
+) -> tuple[str, str] | None:
+    names = [each.name for each in device.interfaces]
+    if interface in names:
+        return None
+    if (device.name, interface) in network.removed:
+        place = network.removed[device.name, interface]
+        return f"the interface {quote(interface)} of {quote(device.name)} is removed by the step at {place}", ""
+    message, expected = unknown("interface", interface, names)
+    is_same = all([each.name for each in other.interfaces] == names for other in devices)
+    if not is_same:
+        message = message.replace(quote(interface), f"{quote(interface)} of {quote(device.name)}", 1)
+    return message, expected
+
+
+def _check_router(draft: Draft, network: Network, report: Report) -> None:
+    named = _written(draft, _ROUTER_KEYS[draft.action])
+    if named is None or not network.is_certain_of(named.value):
+        return
+    name = named.value
+    if name == "ix":
+        report.error(named, '"ix" is the internet exchange', "a router")
+    elif name in network.devices or name in network.counts:
+        report.error(named, f"{quote(name)} is a device", "a router")
+    elif name not in network.routers:
+        report.error(named, *unknown("router", name, network.routers))
+    elif draft.action in _INTERFACE_KEYS:
+        _check_mtu(draft, named, network, report)
+    elif draft.action == "set-nat" and not network.routers[name].ip_support.v4:
+        report.warn(named, "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+
+
+def _check_mtu(draft: Draft, named: Node, network: Network, report: Report) -> None:
+    if not network.routers[named.value].ip_support.v6:
+        return
+    for device in network.devices_of(draft.device):
+        if device.mtu is not None and device.mtu < LEAST_IPV6_MTU:
+            message = f"the router {quote(named.value)} carries IPv6, and an MTU of {device.mtu} is too small for it"
+            report.error(named, message, f'a router with ip_support = "v4-only", or an MTU of {LEAST_IPV6_MTU} or more')
+            return
 
 
 def _check_variable(use: Use, network: Network, report: Report) -> None:
@@ -57,4 +147,12 @@ def _check_variable(use: Use, network: Network, report: Report) -> None:
         report.error(use.node, *explain_variable(use.name, network))
     elif not exists:
         family = "IPv6" if use.name.upper().startswith("NETSIM_IP6_") else "IPv4"
-        report.error(use.node, f"${use.name} is never there: its router carries no {family}")
+        report.error(use.node, f"${use.name} is not there: its router carries no {family}")
+
+
+def _written(draft: Draft, key: str) -> Node | None:
+    """The string of a key; None for one whose placeholders are wrong, which was told."""
+    node: Node | None = draft.node.value.get(key)
+    if node is None or not isinstance(node.value, str) or (draft.step is None and is_dynamic(node.value)):
+        return None
+    return node

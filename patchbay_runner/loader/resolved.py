@@ -13,16 +13,23 @@ from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import NAT_MODES, Nat, NatConfig
 from patchbay_runner.model.plan import Binary, Plan
 from patchbay_runner.model.steps import (
+    AddInterface,
     Assert,
     Capture,
+    FlushNat,
     GenCerts,
     GenFile,
     LinkDown,
     LinkUp,
     ProcessStep,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
     Run,
     SetDefaultRoute,
+    SetFirewall,
     SetLinkCondition,
+    SetNat,
     Spawn,
     Step,
     Wait,
@@ -166,7 +173,7 @@ def _gen_certs(step: GenCerts) -> Table:
     return _given(device=step.device, cn=step.cn, san=list(step.san) or None)
 
 
-def _link(step: LinkDown | LinkUp) -> Table:
+def _link(step: LinkDown | LinkUp | RemoveInterface | RenewAddress) -> Table:
     return {"device": step.device, "interface": step.interface}
 
 
@@ -189,4 +196,11 @@ _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     LinkUp: _link,
     SetDefaultRoute: lambda step: {"device": step.device, "to": step.to},
     SetLinkCondition: _set_link_condition,
+    Replug: lambda step: {"device": step.device, "interface": step.interface, "to": step.to},
+    AddInterface: lambda step: {"device": step.device, "interface": step.interface, "gateway": step.gateway},
+    RemoveInterface: _link,
+    RenewAddress: _link,
+    SetNat: lambda step: {"router": step.router, "nat": _nat(step.nat)},
+    FlushNat: lambda step: {"router": step.router},
+    SetFirewall: lambda step: {"router": step.router, "firewall": _firewall(step.firewall)},
 }

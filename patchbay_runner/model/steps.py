@@ -7,7 +7,9 @@ from typing import Literal
 import msgspec
 
 from patchbay_runner.model.assertions import Assertion
+from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Origin
 
 Stream = Literal["stdout", "stderr"]
@@ -137,8 +139,75 @@ class SetLinkCondition(StepBase, frozen=True, kw_only=True, omit_defaults=True, 
     direction: Direction = "up"
 
 
+class Replug(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="replug"):
+    """Moves an interface to the LAN of router `to`, with new addresses."""
+
+    device: str
+    interface: str
+    to: str
+
+
+class AddInterface(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="add-iface"):
+    """Plugs a further interface into the LAN of router `gateway`; the default route stays."""
+
+    device: str
+    interface: str
+    gateway: str
+
+
+class RemoveInterface(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="remove-iface"):
+    """Takes an interface away; the default route moves to the first that is left."""
+
+    device: str
+    interface: str
+
+
+class RenewAddress(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="renew-ip"):
+    """Gives an interface new addresses on its LAN; the routes stay."""
+
+    device: str
+    interface: str
+
+
+class SetNat(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-nat"):
+    """Changes a router's IPv4 NAT."""
+
+    router: str
+    nat: Nat
+
+
+class FlushNat(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="flush-nat"):
+    """Makes a router forget its mappings and flows."""
+
+    router: str
+
+
+class SetFirewall(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-firewall"):
+    """Changes what a router lets through."""
+
+    router: str
+    firewall: Firewall
+
+
 Step = (
-    Run | Spawn | WaitFor | Wait | Assert | GenCerts | GenFile | LinkDown | LinkUp | SetDefaultRoute | SetLinkCondition
+    Run
+    | Spawn
+    | WaitFor
+    | Wait
+    | Assert
+    | GenCerts
+    | GenFile
+    | LinkDown
+    | LinkUp
+    | SetDefaultRoute
+    | SetLinkCondition
+    | Replug
+    | AddInterface
+    | RemoveInterface
+    | RenewAddress
+    | SetNat
+    | FlushNat
+    | SetFirewall
 )
 
 

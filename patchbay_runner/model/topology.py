@@ -92,6 +92,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def default_interface(self) -> str:
         return self.default_via or self.interfaces[0].name
 
+    def has_interface(self, name: str) -> bool:
+        return any(interface.name == name for interface in self.interfaces)
+
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A region; `latencies_ms` maps another region's name to the one-way delay towards it."""

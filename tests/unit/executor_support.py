@@ -11,6 +11,8 @@ from typing import Any
 
 from patchbay_runner.errors import CommandNotFound, LabError
 from patchbay_runner.executor import RunOptions, run_plan
+from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
 from patchbay_runner.model.steps import Step, Stream
@@ -62,10 +64,32 @@ class LocalNetwork:
         self._change("set_default_route", device, interface)
         self.values = {**self.values, "NETSIM_IP_WEB": "198.18.2.2"}
 
-    def _change(self, name: str, device: str, interface: str) -> None:
+    def replug(self, device: str, interface: str, router: str) -> None:
+        self._change("replug", device, interface, router)
+        self.values = {**self.values, "NETSIM_IP_WEB": "198.18.3.2"}
+
+    def add_interface(self, device: str, interface: str, router: str) -> None:
+        self._change("add_interface", device, interface, router)
+
+    def remove_interface(self, device: str, interface: str) -> None:
+        self._change("remove_interface", device, interface)
+
+    def renew_address(self, device: str, interface: str) -> None:
+        self._change("renew_address", device, interface)
+
+    def set_nat(self, router: str, nat: Nat) -> None:
+        self.calls.append(("set_nat", router, nat.mode))
+
+    def flush_nat(self, router: str) -> None:
+        self.calls.append(("flush_nat", router))
+
+    def set_firewall(self, router: str, firewall: Firewall) -> None:
+        self.calls.append(("set_firewall", router, firewall.mode))
+
+    def _change(self, name: str, device: str, interface: str, *more: str) -> None:
         if interface == "missing":
             raise LabError(f"it has no interface {interface!r}", device)
-        self.calls.append((name, device, interface))
+        self.calls.append((name, device, interface, *more))
 
 
 class MemoryRecorder:

@@ -14,20 +14,29 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from patchbay_runner.errors import StepError
 from patchbay_runner.executor.results import seconds
 from patchbay_runner.model.assertions import parse_assertion
+from patchbay_runner.model.firewall import firewall_mode
+from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import StepResult
 from patchbay_runner.model.steps import (
+    AddInterface,
     Assert,
     Capture,
     DurationUnit,
+    FlushNat,
     GenCerts,
     GenFile,
     LinkDown,
     LinkUp,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
     ResultKeys,
     Run,
     SetDefaultRoute,
+    SetFirewall,
     SetLinkCondition,
+    SetNat,
     Spawn,
     Wait,
     WaitFor,
@@ -270,6 +279,32 @@ def test_link_and_route_changes_reach_the_network(bench: Bench) -> None:
         ("set_default_route", "web", "eth1"),
         ("link_up", "web", "eth0"),
     ]
+
+
+def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> None:
+    bench.passes(
+        words("w", "web"),
+        echo("$NETSIM_IP_WEB", name="before"),
+        Replug(device="${w.v}", interface="eth0", to="cell"),
+        echo("$NETSIM_IP_WEB", name="after"),
+        AddInterface(device="web", interface="eth1", gateway="home"),
+        RemoveInterface(device="web", interface="eth0"),
+        RenewAddress(device="web", interface="eth1"),
+        SetNat(router="home", nat=nat_mode("corporate")),
+        FlushNat(router="home"),
+        SetFirewall(router="home", firewall=firewall_mode("captive-portal")),
+    )
+    assert bench.network.calls == [
+        ("replug", "web", "eth0", "cell"),
+        ("add_interface", "web", "eth1", "home"),
+        ("remove_interface", "web", "eth0"),
+        ("renew_address", "web", "eth1"),
+        ("set_nat", "home", "corporate"),
+        ("flush_nat", "home"),
+        ("set_firewall", "home", "captive-portal"),
+    ]
+    assert bench.recorder.log("before") == b"198.18.1.2\n"
+    assert bench.recorder.log("after") == b"198.18.3.2\n"
 
 
 def test_a_change_that_the_network_refuses_fails_the_step(bench: Bench) -> None:

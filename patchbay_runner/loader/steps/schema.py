@@ -20,9 +20,11 @@ from patchbay_runner.loader.fields import (
     text_table,
     texts,
 )
+from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.names import is_step_id
+from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, quote
-from patchbay_runner.loader.steps import asserting, captures, generating, links, processes, waiting
+from patchbay_runner.loader.steps import asserting, captures, changes, generating, links, processes, waiting
 from patchbay_runner.loader.steps.draft import Built, Table
 
 
@@ -99,6 +101,10 @@ FIELDS: dict[str, Any] = {
     "checks": asserting.assertion_list,
     "interface": filled_text,
     "to": filled_text,
+    "gateway": filled_text,
+    "router": filled_text,
+    "nat": nat,
+    "firewall": firewall,
     "condition": condition,
     "direction": name_choice(("up", "down", "both")),
     "cn": filled_text,
@@ -130,6 +136,25 @@ ACTIONS: dict[str, Action] = {
             ("interface", "condition", "direction"),
             ("device",),
             ("env",),
+        ),
+        Action("replug", changes.build_replug, ("interface", "to"), ("device", "to"), ("env",)),
+        Action(
+            "add-iface",
+            changes.build_add_interface,
+            ("interface", "gateway"),
+            ("device", "interface", "gateway"),
+            ("env",),
+        ),
+        Action("remove-iface", changes.build_remove_interface, ("interface",), ("device", "interface"), ("env",)),
+        Action("renew-ip", changes.build_renew_address, ("interface",), ("device",), ("env",)),
+        Action("set-nat", changes.build_set_nat, ("router", "nat"), ("router", "nat"), ("device", "env")),
+        Action("flush-nat", changes.build_flush_nat, ("router",), ("router",), ("device", "env")),
+        Action(
+            "set-firewall",
+            changes.build_set_firewall,
+            ("router", "firewall"),
+            ("router", "firewall"),
+            ("device", "env"),
         ),
     )
 }

@@ -1,0 +1,83 @@
+"""The network after a step: the interfaces that devices have, and the addresses that are there, from that step on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from patchbay_runner.loader.network import Network, address_variables
+from patchbay_runner.loader.steps.draft import Draft, is_dynamic
+from patchbay_runner.model.steps import AddInterface, RemoveInterface, Replug, SetDefaultRoute
+from patchbay_runner.model.topology import Device, Interface
+
+_replace = msgspec.structs.replace
+
+
+def is_changing(draft: Draft) -> bool:
+    """Whether later steps are checked against another network than this one."""
+    return draft.action in _CHANGES
+
+
+def network_after(draft: Draft, network: Network) -> Network:
+    """What a step that is changing makes of a network. What it asks for wrongly, and was told, changes nothing."""
+    if draft.step is None:
+        doubtful = [draft.device] if draft.device else list(network.devices)
+        return _replace(network, vague=network.vague.union(doubtful))
+    if is_dynamic(draft.device):
+        return _with_unknown_default(network)
+    devices, variables, removed = dict(network.devices), dict(network.variables), dict(network.removed)
+    for old in network.devices_of(draft.device):
+        new = _CHANGES[draft.action](old, draft.step)
+        devices[old.name] = new
+        for name in address_variables(old, network.routers):
+            variables.pop(name, None)
+        variables |= address_variables(new, network.routers)
+        kept = {interface.name for interface in new.interfaces}
+        removed |= {(old.name, each.name): draft.step.origin for each in old.interfaces if each.name not in kept}
+    return _replace(network, devices=devices, variables=variables, removed=removed)
+
+
+def _with_unknown_default(network: Network) -> Network:
+    """After a default route moved on a device that is known only when the step runs."""
+    variables = dict(network.variables)
+    for device in network.devices.values():
+        for interface in device.interfaces:
+            moved = address_variables(_replace(device, default_via=interface.name), network.routers)
+            variables |= {name: exists or variables.get(name, False) for name, exists in moved.items()}
+    return _replace(network, variables=variables, is_default_known=False)
+
+
+def _replug(device: Device, step: Replug) -> Device:
+    moved = step.interface or device.default_interface
+    interfaces = [_replace(each, gateway=step.to) if each.name == moved else each for each in device.interfaces]
+    return _replace(device, interfaces=tuple(interfaces))
+
+
+def _add(device: Device, step: AddInterface) -> Device:
+    if device.has_interface(step.interface):
+        return device
+    added = Interface(name=step.interface, gateway=step.gateway, origin=step.origin)
+    return _replace(device, interfaces=(*device.interfaces, added))
+
+
+def _remove(device: Device, step: RemoveInterface) -> Device:
+    left = tuple(each for each in device.interfaces if each.name != step.interface)
+    if not left:
+        return device
+    return _replace(
+        device, interfaces=left, default_via=None if device.default_via == step.interface else device.default_via
+    )
+
+
+def _move_default_route(device: Device, step: SetDefaultRoute) -> Device:
+    return _replace(device, default_via=step.to) if device.has_interface(step.to) else device
+
+
+_CHANGES: Mapping[str, Callable[[Device, Any], Device]] = {
+    "replug": _replug,
+    "add-iface": _add,
+    "remove-iface": _remove,
+    "set-default-route": _move_default_route,
+}

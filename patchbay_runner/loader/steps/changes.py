@@ -1,0 +1,73 @@
+"""`replug`, `add-iface`, `remove-iface`, `renew-ip`, `set-nat`, `flush-nat` and `set-firewall`.
+
+Where `replug` and `renew-ip` name no interface it is "" until the device is known; it is the default one then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.names import check_interface_name
+from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
+from patchbay_runner.model.steps import (
+    AddInterface,
+    FlushNat,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
+    SetFirewall,
+    SetNat,
+    Step,
+)
+
+
+def build_replug(table: Table, report: Report) -> Built | None:
+    """A `replug` step."""
+    return _on_device(Replug, table, ("device", "to"), report, interface=table.get("interface", ""))
+
+
+def build_add_interface(table: Table, report: Report) -> Built | None:
+    """An `add-iface` step."""
+    if "interface" in table.values:
+        check_interface_name(table.at("interface"), table.get("interface"), report)
+    return _on_device(AddInterface, table, ("device", "interface", "gateway"), report)
+
+
+def build_remove_interface(table: Table, report: Report) -> Built | None:
+    """A `remove-iface` step."""
+    return _on_device(RemoveInterface, table, ("device", "interface"), report)
+
+
+def build_renew_address(table: Table, report: Report) -> Built | None:
+    """A `renew-ip` step."""
+    return _on_device(RenewAddress, table, ("device",), report, interface=table.get("interface", ""))
+
+
+def build_set_nat(table: Table, report: Report) -> Built | None:
+    """A `set-nat` step."""
+    return _built(SetNat, table, ("router", "nat"))
+
+
+def build_flush_nat(table: Table, report: Report) -> Built | None:
+    """A `flush-nat` step."""
+    return _built(FlushNat, table, ("router",))
+
+
+def build_set_firewall(table: Table, report: Report) -> Built | None:
+    """A `set-firewall` step."""
+    return _built(SetFirewall, table, ("router", "firewall"))
+
+
+def _on_device(kind: type[Step], table: Table, keys: tuple[str, ...], report: Report, **filled: object) -> Built | None:
+    if is_dynamic(table.get("device", "")):
+        message = "the device of such a step is named, since what it has from there on is checked before anything runs"
+        report.error(table.at("device"), message, "the name of a device")
+        return None
+    return _built(kind, table, keys, **filled)
+
+
+def _built(kind: type[Step], table: Table, keys: tuple[str, ...], **filled: Any) -> Built | None:
+    if not table.values.keys() >= set(keys):
+        return None
+    return Built(kind(**table.base(), **table.take(*keys), **filled))
