@@ -65,6 +65,11 @@ class Lab(RunningNetwork):
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        for view in self._views.values():
+            for fd in (view.mntns, view.utsns):
+                if fd is not None:
+                    os.close(fd)
+        self._views.clear()
         super().close()
         self._home.close()
 

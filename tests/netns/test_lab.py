@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from support.sandbox_inside import inside
 
 from patchbay_runner.errors import CommandNotFound, LabError
-from patchbay_runner.kernel.sandbox import Zygote
+from patchbay_runner.kernel.process import wait
+from patchbay_runner.kernel.sandbox import SandboxContext, Zygote
 from patchbay_runner.lab import commands
 from patchbay_runner.lab.client import LabClient
+from patchbay_runner.lab.lab import Lab
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
 
@@ -251,3 +256,25 @@ def test_what_is_not_a_command_is_refused_and_the_next_one_served(zygote: Zygote
         client.build(Topology())
         assert reaches(client, "ix", "198.18.0.1")
         client.close()
+
+
+def test_a_closed_lab_keeps_no_descriptor() -> None:
+    def look(_: SandboxContext) -> tuple[set[str], set[str]]:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+        def descriptors() -> set[str]:
+            links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208
+            return {f"{link.name} {link.readlink()}" for link in links if link.exists()}
+
+        def use_a_lab() -> set[str]:
+            lab = Lab.build(Topology(routers=(Router(name="r"),), devices=(device("d", "r"),)))
+            for node in ("ix", "r", "d"):
+                pid = lab.start(node, ("true",), os.environ, cwd="/", stdout=null, stderr=null)
+                assert wait(pid, 10) == 0
+            lab.close()
+            return descriptors()
+
+        return descriptors(), use_a_lab()
+
+    before, after = inside(look)
+    assert after == before
