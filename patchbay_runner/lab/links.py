@@ -37,8 +37,8 @@ class LinkConditions:
 
     def lift(self, port: LinkPort) -> None:
         """Takes the condition off a link that is about to go, and remembers it."""
-        if port.name in self._asked:
-            self._apply(port, _CLEAR)
+        if self._engine is not None and port.name in self._asked:
+            self._engine.forget(port)
 
     def restore(self, port: LinkPort) -> None:
         """Puts the remembered condition on a link that has come in the other's place."""

@@ -10,7 +10,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import conntrack, netlink, nftables
-from patchbay_runner.kernel.links import LinkPort, LinkStatistics
+from patchbay_runner.kernel.links import DirectionStatistics, LinkPort, LinkStatistics
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
@@ -147,9 +147,15 @@ class RunningNetwork:
         self._links.set(self._lan_port(self._router(router)), condition, "down")
         self._emit("downlink_condition_changed", router=router, condition=condition)
 
-    def link_statistics(self) -> list[LinkStatistics]:
-        """What became of the packets of every link that is or was impaired."""
-        return self._links.statistics()
+    def verdict(self) -> str | None:
+        """Why the network was not what was asked for, None if it was; reports every impaired link's statistics."""
+        statistics = self._links.statistics()
+        for link in statistics:
+            self._emit("link_statistics", **msgspec.to_builtins(link))
+        late = [_lateness(link) for link in statistics if _is_overloaded(link)]
+        if not late:
+            return None
+        return f"this host was too busy to emulate its links on time: {'; '.join(late)}"
 
     @property
     def link_engine(self) -> str | None:
@@ -254,3 +260,30 @@ class RunningNetwork:
             "new_ip": str(port.v4.ip) if port.v4 else None,
             "new_ip_v6": str(port.v6.ip) if port.v6 else None,
         }
+
+
+# Of fewer frames the 99th percentile is the latest of them, and one late frame is no overload.
+_JUDGED_BY_P99 = 100
+_TOLERABLE_MS = 1.0
+
+
+def _is_overloaded(link: LinkStatistics) -> bool:
+    return bool(_overloaded_ways(link))
+
+
+def _overloaded_ways(link: LinkStatistics) -> list[DirectionStatistics]:
+    return [
+        way
+        for way in (link.up, link.down)
+        if way is not None
+        and way.overloaded
+        and (way.packets >= _JUDGED_BY_P99 or way.overrun or way.late_p50_ms > _TOLERABLE_MS)
+    ]
+
+
+def _lateness(link: LinkStatistics) -> str:
+    ways = _overloaded_ways(link)
+    p99_ms, worst_ms = max(way.late_p99_ms for way in ways), max(way.late_max_ms for way in ways)
+    overrun = sum(way.overrun for way in ways)
+    lost = f", {overrun} frames lost" if overrun else ""
+    return f"{link.name} was {p99_ms:.1f} ms late at p99, {worst_ms:.1f} ms at worst{lost}"
