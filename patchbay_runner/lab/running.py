@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,9 @@ from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Interface, Topology
+
+# The kernel looks at carriers in a work queue, at once or within a second.
+_CARRIER_PATIENCE_S = 5.0
 
 
 class RunningNetwork:
@@ -84,7 +88,9 @@ class RunningNetwork:
 
     def link_up(self, device: str, interface: str) -> None:
         """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
-        self._send(device, list(requests.member_requests(self._interface(device, interface))))
+        blueprint = self._interface(device, interface)
+        self._send(device, list(requests.member_requests(blueprint)))
+        self._await_carrier(blueprint)
         self._down.discard((device, interface))
         self._emit("link_up", device=device, iface=interface)
 
@@ -217,6 +223,18 @@ class RunningNetwork:
                     sysctls.write(change.node, change.sysctls)
             finally:
                 sysctls.close()
+
+    def _await_carrier(self, interface: InterfaceBlueprint) -> None:
+        """Waits until both ends of the cable carry packets: the kernel says so a moment after an interface is up."""
+        assert interface.cable is not None
+        ends = ((interface.port.node, interface.index), (interface.cable.owner, interface.cable.port_index))
+        deadline_s = time.monotonic() + _CARRIER_PATIENCE_S
+        for node, index in ends:
+            with NetlinkSocket.inside(self._namespaces[node], node) as sock:
+                while any(link.ifindex == index and not link.carrier for link in netlink.dump_links(sock)):
+                    if time.monotonic() > deadline_s:
+                        raise LabError(f"{interface.port.interface} is up and carries nothing", interface.port.node)
+                    time.sleep(0.0005)
 
     def _send(self, node: str, batch: list[bytes]) -> None:
         with NetlinkSocket.inside(self._namespaces[node], node) as sock:

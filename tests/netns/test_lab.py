@@ -171,6 +171,19 @@ def test_link_down_and_up_keep_both_families_working(lab: LabClient) -> None:
     assert routes_and_neighbours(lab, "phone") == before
 
 
+def test_the_first_packet_after_link_up_arrives(lab: LabClient) -> None:
+    state = lab.build(Topology(routers=(Router(name="r"),), devices=(device("a", "r"), device("b", "r"))))
+    with lab.socket("b", "inet", "dgram") as receiver, lab.socket("a", "inet", "dgram") as sender:
+        receiver.bind(("0.0.0.0", 0))
+        receiver.settimeout(5)
+        # Of a hundred that do not wait for the kernel, two are lost.
+        for number in range(200):
+            lab.link_down("a", "eth0")
+            lab.link_up("a", "eth0")
+            sender.sendto(b"%d" % number, (state["devices"]["b"]["interfaces"][0]["ip"], receiver.getsockname()[1]))
+            assert receiver.recv(10) == b"%d" % number
+
+
 def test_the_default_route_moves_in_both_families(lab: LabClient) -> None:
     state = lab.build(
         Topology(
