@@ -26,6 +26,9 @@ class LocalNetwork:
     def addresses(self, device: str) -> Sequence[IPv4Address | IPv6Address]:
         return ()
 
+    def verdict(self) -> str | None:
+        return None
+
     def link_down(self, device: str, interface: str) -> None:
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
 
 
@@ -35,6 +36,14 @@ class Network(Protocol):
 
     def set_default_route(self, device: str, interface: str) -> None:
         """Raises LabError."""
+
+    def set_link_condition(
+        self, device: str, interface: str, condition: LinkCondition | None, direction: Direction
+    ) -> None:
+        """None clears. Raises LabError."""
+
+    def verdict(self) -> str | None:
+        """Why the network was not what was asked for, None if it was. Asked once, at the end. Raises LabError."""
 
     def replug(self, device: str, interface: str, router: str) -> None:
         """Raises LabError."""

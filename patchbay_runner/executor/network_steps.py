@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from patchbay_runner.errors import StepError
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import (
@@ -36,8 +35,9 @@ async def set_default_route(session: Session, step: SetDefaultRoute, resolver: R
 
 
 async def set_link_condition(session: Session, step: SetLinkCondition, resolver: Resolver) -> None:
-    """The loader reports such a step before anything runs; a plan from elsewhere ends here."""
-    raise StepError(f"set-link-condition on {step.device} {step.interface}: link conditions are not built yet")
+    """Impairs a link, or clears it."""
+    device = await resolver.text(step.device)
+    session.network.set_link_condition(device, step.interface, step.condition, step.direction)
 
 
 async def replug(session: Session, step: Replug, resolver: Resolver) -> None:

@@ -33,6 +33,7 @@ async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: Ru
             await end_processes(session.processes.values(), options.grace_s)
             session.stop_ticking()
         failure = _closed(session, failure)
+    failure = _judged(session, failure)
     recorder.finished(failure)
     return failure
 
@@ -113,6 +114,17 @@ def _closed(session: Session, failure: Failure | None) -> Failure | None:
         failure = failure or _failed_by(session, error)
     if failure is None and session.defect is not None:
         failure = _failed_by(session, session.defect)
+    return failure
+
+
+def _judged(session: Session, failure: Failure | None) -> Failure | None:
+    """A sim that passed on a network that was not true has not passed, and has not failed either."""
+    try:
+        overload = session.network.verdict()
+    except LabError as error:
+        return failure or Failure(phase="lab", message=str(error))
+    if failure is None and overload is not None:
+        return Failure(phase="overloaded", message=overload)
     return failure
 
 

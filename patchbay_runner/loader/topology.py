@@ -148,8 +148,6 @@ def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
     later = {
         "region": (router.region is not None, "regions"),
         "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
-        "downlink_condition": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
-        "downlink": (router.downlink is not None and not router.downlink.is_clear, "link conditions"),
         "ra_enabled": (router.ra.enabled, "router advertisements"),
         "ra_interval_secs": (router.ra.enabled, "router advertisements"),
         "ra_lifetime_secs": (router.ra.enabled, "router advertisements"),
@@ -168,7 +166,7 @@ def _read_device(name: str, node: Node, written: Written, report: Report) -> Non
         if key in _DEVICE:
             values[key] = _device_value(key, child, report)
         elif isinstance(child.value, dict):
-            interfaces.append(_read_interface(key, child, written, report))
+            interfaces.append(_read_interface(key, child, report))
         else:
             unknown_key(child, key, _DEVICE, report)
     if not interfaces:
@@ -190,15 +188,12 @@ def _device_value(key: str, node: Node, report: Report) -> Any:
     return _DEVICE[key](node, report)
 
 
-def _read_interface(name: str, node: Node, written: Written, report: Report) -> Interface | None:
+def _read_interface(name: str, node: Node, report: Report) -> Interface | None:
     check_interface_name(node, name, report)
     values = read_table(node, _INTERFACE, report, "an interface") or {}
     if not require(node, values, ("gateway",), report, "an interface"):
         return None
-    interface = Interface(name=name, gateway=values["gateway"], impair=values.get("impair"), origin=node.origin)
-    if interface.impair is not None and not interface.impair.is_clear:
-        written.unbuilt.append((node.value["impair"], "link conditions"))
-    return interface
+    return Interface(name=name, gateway=values["gateway"], impair=values.get("impair"), origin=node.origin)
 
 
 def _read_region(name: str, node: Node, written: Written, report: Report) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from patchbay_runner.errors import CommandNotFound, LabError
 from patchbay_runner.executor import RunOptions, run_plan
 from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
@@ -26,6 +27,7 @@ class LocalNetwork:
         self.values = dict(variables or {"NETSIM_IP_WEB": "198.18.1.2"})
         self.calls: list[tuple[str, ...]] = []
         self.pids: list[int] = []
+        self.overload: str | None = None
 
     def start(
         self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
@@ -76,6 +78,15 @@ class LocalNetwork:
 
     def renew_address(self, device: str, interface: str) -> None:
         self._change("renew_address", device, interface)
+
+    def set_link_condition(
+        self, device: str, interface: str, condition: LinkCondition | None, direction: Direction
+    ) -> None:
+        latency = str(condition and condition.latency_ms)
+        self._change("set_link_condition", device, interface, latency, direction)
+
+    def verdict(self) -> str | None:
+        return self.overload
 
     def set_nat(self, router: str, nat: Nat) -> None:
         self.calls.append(("set_nat", router, nat.mode))

@@ -15,6 +15,7 @@ from patchbay_runner.errors import StepError
 from patchbay_runner.executor.results import seconds
 from patchbay_runner.model.assertions import parse_assertion
 from patchbay_runner.model.firewall import firewall_mode
+from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import StepResult
@@ -313,8 +314,23 @@ def test_a_change_that_the_network_refuses_fails_the_step(bench: Bench) -> None:
     assert (failure.phase, failure.step, failure.action) == ("step", 1, "link-down")
 
 
-def test_link_conditions_say_that_they_are_not_built(bench: Bench) -> None:
-    assert "not built yet" in bench.fails(SetLinkCondition(device="web", interface="eth0")).message
+def test_link_conditions_reach_the_network(bench: Bench) -> None:
+    slow = LinkCondition(latency_ms=20)
+    bench.passes(
+        SetLinkCondition(device="web", interface="eth0", condition=slow),
+        SetLinkCondition(device="web", interface="eth0", direction="both"),
+    )
+    assert bench.network.calls == [
+        ("set_link_condition", "web", "eth0", "20.0", "up"),
+        ("set_link_condition", "web", "eth0", "None", "both"),
+    ]
+
+
+def test_a_sim_on_a_network_that_was_not_true_has_neither_passed_nor_failed(bench: Bench) -> None:
+    bench.network.overload = "web.eth0 was 9 ms late"
+    failure = bench.fails(Wait(duration_s=0))
+    assert (failure.phase, failure.message, failure.step) == ("overloaded", "web.eth0 was 9 ms late", None)
+    assert bench.fails(LinkDown(device="web", interface="missing")).phase == "step"
 
 
 # Results

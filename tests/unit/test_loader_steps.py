@@ -173,13 +173,16 @@ def test_link_conditions(loading: Loading, action: str, key: str, written: str, 
     (step,) = plan.steps
     assert isinstance(step, SetLinkCondition)
     assert (step.interface, step.condition, step.direction) == ("eth0", condition, "up")
-    assert len(plan.unbuilt) == (0 if condition.is_clear else 1)
+    assert plan.unbuilt == ()
 
 
 def test_no_condition_clears(loading: Loading) -> None:
     step = loading.step('action = "set-impair"\ndevice = "client"')
     assert isinstance(step, SetLinkCondition)
-    assert step.condition is None
+    assert (step.condition, step.direction) == (None, "both")
+    step = loading.step('action = "set-impair"\ndevice = "client"\ndirection = "down"')
+    assert isinstance(step, SetLinkCondition)
+    assert (step.condition, step.direction) == (None, "down")
 
 
 def test_more_jitter_than_latency_is_odd_but_not_wrong(loading: Loading) -> None:

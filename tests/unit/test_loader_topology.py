@@ -97,9 +97,7 @@ impair = { loss_pct = 1 }
         "1: prepare[0]: preparing binaries is not built yet",
         "10: router[0].region: regions are not built yet",
         "11: router[0].nat_v6: IPv6 address translation is not built yet",
-        "13: router[0].downlink_condition: link conditions are not built yet",
         "14: router[0].ra_interval_secs: router advertisements are not built yet",
-        "18: device.d.eth0.impair: link conditions are not built yet",
         "15: region.eu: regions are not built yet",
     ]
 

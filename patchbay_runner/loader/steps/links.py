@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
+from patchbay_runner.model.links import Direction
 from patchbay_runner.model.steps import LinkDown, LinkUp, SetDefaultRoute, SetLinkCondition
 
 
@@ -34,13 +35,14 @@ def build_set_link_condition(table: Table, report: Report) -> Built | None:
         return None
     if not table.has("interface") and is_dynamic(table.get("device")):
         report.error(table.node, 'the step needs "interface", since its device is known only when it runs')
+    condition = table.get("condition")
+    # Who clears a link without saying which direction means all of it.
+    usual: Direction = "both" if condition is None else "up"
     step = SetLinkCondition(
         **table.base(),
         device=table.get("device"),
         interface=table.get("interface", ""),
-        condition=table.get("condition"),
-        **table.take("direction"),
+        condition=condition,
+        direction=table.get("direction", usual),
     )
-    is_asked = step.condition is not None and not step.condition.is_clear
-    unbuilt = (f"{step.origin}: {table.at('condition').key}: link conditions are not built yet",) if is_asked else ()
-    return Built(step, uses=tuple(table.uses_in("device")), unbuilt=unbuilt)
+    return Built(step, uses=tuple(table.uses_in("device")))
