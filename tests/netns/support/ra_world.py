@@ -125,7 +125,7 @@ def internet_checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = 10) -> float:
+async def until(holds: Callable[[], bool], timeout_s: float = 20) -> float:
     """Waits while the loop goes on; returns how long it took, in seconds."""
     started_s = time.monotonic()
     while not holds():
@@ -134,7 +134,7 @@ async def until(holds: Callable[[], bool], timeout_s: float = 10) -> float:
     return time.monotonic() - started_s
 
 
-async def run(netns: int, *argv: str, timeout_s: float = 20) -> Ended:
+async def run(netns: int, *argv: str, timeout_s: float = 25) -> Ended:
     """Runs a program in a namespace to its end while the loop goes on."""
     with os.fdopen(os.memfd_create("output"), "r+", errors="replace") as output:
         pid = spawn(process.NodeView(netns), argv, output.fileno())
