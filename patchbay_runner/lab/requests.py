@@ -19,7 +19,10 @@ _CROWDED_QUEUE_BYTES = 4 << 20
 
 def bridge_requests(bridge: Bridge) -> Iterator[bytes]:
     """Makes a bridge, down, and joins a further one to the first of its LAN by a cable."""
-    yield netlink.bridge(bridge.name, ifindex=bridge.index, mac=bridge.mac, mtu=bridge.mtu)
+    # A bridge takes on the smallest MTU of its ports, so one narrow link would narrow those of all others, unless its
+    # own was changed (BROPT_MTU_SET_BY_USER, net/bridge/br_if.c). The one that it is made with does not count.
+    yield netlink.bridge(bridge.name, ifindex=bridge.index, mac=bridge.mac, mtu=bridge.mtu ^ 1)
+    yield netlink.set_link(bridge.index, mtu=bridge.mtu)
     if bridge.uplink is not None:
         near = netlink.LinkEnd(f"{bridge.name}-up", mtu=bridge.mtu, ifindex=bridge.index + 1, up=True)
         far = netlink.LinkEnd(f"{bridge.name}-dn", mtu=bridge.mtu, ifindex=bridge.index + 2)
