@@ -20,11 +20,6 @@ class LinkConditions:
         self._engine: LinkEngine | None = None
         self._asked: dict[str, Both] = {}
 
-    @property
-    def engine_name(self) -> str | None:
-        """The engine that serves, None while no link has needed one."""
-        return None if self._engine is None else self._engine.name
-
     def set(self, port: LinkPort, condition: LinkCondition | None, direction: Direction) -> None:
         """Impairs a link, or clears it with None. Raises KernelError or LabError, and leaves it as it was."""
         up, down = self._asked.get(port.name, _CLEAR)
@@ -48,10 +43,6 @@ class LinkConditions:
     def forget(self, port: LinkPort) -> None:
         """The link is gone for good."""
         self._asked.pop(port.name, None)
-
-    def asked(self, name: str) -> Both:
-        """Upload and download of a link."""
-        return self._asked.get(name, _CLEAR)
 
     def statistics(self) -> list[LinkStatistics]:
         """Every link that is or was impaired."""

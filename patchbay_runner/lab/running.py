@@ -163,11 +163,6 @@ class RunningNetwork:
             return None
         return f"this host was too busy to emulate its links on time: {'; '.join(late)}"
 
-    @property
-    def link_engine(self) -> str | None:
-        """What impairs links: "netem" or "emulator"; None when no link ever was."""
-        return self._links.engine_name
-
     def set_nat(self, router: str, nat: Nat) -> None:
         """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
         self._become(replan.change_router(self._network, router, lambda old: msgspec.structs.replace(old, nat=nat)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
@@ -163,6 +163,18 @@ def choice(values: Mapping[str, T]) -> Converter[T]:
 def name_choice(names: Iterable[str]) -> Converter[Any]:
     """One of `names`, as it is."""
     return choice({name: name for name in names})
+
+
+def is_name_or_table(node: Node, names: Collection[str], what: str, report: Report) -> bool:
+    """Whether `node` is one of `names`, or a table that says the same in detail; anything else is reported."""
+    if isinstance(node.value, dict) or (isinstance(node.value, str) and node.value in names):
+        return True
+    if isinstance(node.value, str):
+        hint = did_you_mean(node.value, names)
+        report.error(node, f"unknown {what} {quote(node.value)}{hint}", f"{one_of(names)}, or a table")
+    else:
+        report.error(node, f"found {describe(node)}", f"the name of a {what} or a table")
+    return False
 
 
 def read_table(node: Node, fields: Mapping[str, Converter[Any]], report: Report, what: str) -> dict[str, Any] | None:

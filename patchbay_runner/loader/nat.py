@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
-from patchbay_runner.loader.fields import boolean, choice, duration, read_table
-from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.fields import boolean, choice, duration, is_name_or_table, read_table
+from patchbay_runner.loader.node import Node, describe
 from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, Nat, NatConfig, NatTimeouts, nat_mode
 
 # RFC 4787's abbreviations stand beside the long names.
@@ -50,15 +50,10 @@ _BEHAVIOURS: dict[str, Any] = {"mapping": choice(_MAPPINGS), "filtering": choice
 
 def nat(node: Node, report: Report) -> Nat | None:
     """The NAT that `node` writes."""
+    if not is_name_or_table(node, NAT_MODES, "NAT mode", report):
+        return None
     if isinstance(node.value, str):
-        if node.value in NAT_MODES:
-            return nat_mode(node.value)
-        hint = did_you_mean(node.value, NAT_MODES)
-        report.error(node, f"unknown NAT mode {quote(node.value)}{hint}", f"{one_of(NAT_MODES)}, or a table")
-        return None
-    if not isinstance(node.value, dict):
-        report.error(node, f"found {describe(node)}", "the name of a NAT mode or a table")
-        return None
+        return nat_mode(node.value)
     before = len(report.errors)
     config = _older_table(node, report) if "custom" in node.value else _table(node, report)
     return Nat("custom", config) if len(report.errors) == before else None
