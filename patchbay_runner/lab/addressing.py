@@ -7,12 +7,12 @@ from 10 in decimal for IPv4 and in hexadecimal for IPv6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 import msgspec
 
 from patchbay_runner.errors import LabError
+from patchbay_runner.lab.pools import IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6, V4Pool, subnets_v6
 from patchbay_runner.model.topology import IpSupport, Router, Topology
 
 IX = "ix"
@@ -30,19 +30,9 @@ GATEWAY_NUMBER = -1
 # The kernel refuses the 1,024th port of a bridge; longer LANs get further bridges behind the first.
 PORTS_PER_BRIDGE = 1000
 
-# RFC 2544 benchmarking space plays the public internet, RFC 3849 documentation space its IPv6 half.
-_IX_V6 = IPv6Network("2001:db8::/64")
-_PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
-_PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
-_PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
-_PRIVATE_V6 = IPv6Network("fd10::/48")
-
 _FIRST_IX_HOST_V4 = 10
 _FIRST_IX_HOST_V6 = 0x10
 _FIRST_MEMBER = 2
-_LONGEST_V4_PREFIX = 24
-# Hosts kept free on every LAN for interfaces that are added or plugged over while the lab runs.
-_SPARE_HOSTS = 32
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -137,12 +127,12 @@ class _Planner:
         self._next_mac = 1
         members = _members_by_lan(topology)
         self._members = members
-        self._public_v4 = _V4Pool(_PUBLIC_V4)
-        self._private_v4 = _V4Pool(_PRIVATE_V4, skip=256)  # LANs count from 1, as on the public side
+        self._public_v4 = V4Pool(PUBLIC_V4)
+        self._private_v4 = V4Pool(PRIVATE_V4, skip=256)  # LANs count from 1, as on the public side
         ix_v4 = self._public_v4.take(len(members[IX]) + _FIRST_IX_HOST_V4 - 1, IX)
-        self._private_v6 = _subnets_v6(_PRIVATE_V6)
-        self._public_v6 = _subnets_v6(_PUBLIC_V6)
-        self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {IX: (ix_v4, _IX_V6)}
+        self._private_v6 = subnets_v6(PRIVATE_V6)
+        self._public_v6 = subnets_v6(PUBLIC_V6)
+        self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {IX: (ix_v4, IX_V6)}
 
     def plan(self) -> AddressPlan:
         for router in self._topology.routers:
@@ -232,43 +222,6 @@ def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:
                 raise LabError(f"the gateway {interface.gateway!r} of {interface.name} is not a router", device.name)
             members[interface.gateway].append(Attachment(device.name, interface.name, index))
     return members
-
-
-def _prefix_length(highest_host: int) -> int:
-    """The longest prefix, at most a /24, whose network holds hosts up to `highest_host`."""
-    if highest_host + 2 <= 2 ** (32 - _LONGEST_V4_PREFIX):
-        return _LONGEST_V4_PREFIX
-    return 32 - (highest_host + _SPARE_HOSTS + 1).bit_length()
-
-
-class _V4Pool:
-    """Hands out disjoint aligned networks from `blocks` in order, each as large as its members need."""
-
-    def __init__(self, blocks: tuple[IPv4Network, ...], skip: int = 0) -> None:
-        self._blocks = list(blocks)
-        self._next = int(blocks[0].network_address) + skip
-
-    def take(self, highest_host: int, owner: str) -> IPv4Network:
-        """Raises LabError when no block has room."""
-        prefix = _prefix_length(highest_host)
-        size = 2 ** (32 - prefix)
-        while self._blocks:
-            start = -(-self._next // size) * size
-            if start + size - 1 <= int(self._blocks[0].broadcast_address):
-                self._next = start + size
-                return IPv4Network((start, prefix))
-            del self._blocks[0]
-            if self._blocks:
-                self._next = int(self._blocks[0].network_address)
-        raise LabError("there is no IPv4 prefix left for its LAN", owner)
-
-
-def _subnets_v6(block: IPv6Network) -> Iterator[IPv6Network]:
-    """The /64s of a /48, numbered from 1."""
-    base = int(block.network_address)
-    for number in range(1, 2**16):
-        yield IPv6Network((base + (number << 64), 64))
-    raise LabError(f"there is no IPv6 prefix left in {block}")
 
 
 def mac_address(number: int) -> bytes:

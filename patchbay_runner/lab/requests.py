@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from socket import AF_INET, AF_INET6
 
 from patchbay_runner.kernel import netlink
-from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint, Route
+from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint
+from patchbay_runner.lab.routing import Route
 
 # The kernel's neighbour tables hold 1,024 entries for all namespaces of a stock host, and an entry cannot give way
 # before it is stale, which takes 15 to 45 s as it comes. IPv6 probes a neighbour from the link-local address, which

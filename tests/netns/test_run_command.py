@@ -191,6 +191,7 @@ def test_one_signal_ends_a_run_cleanly(project: Project, signum: signal.Signals)
 def test_a_second_signal_ends_it_at_once(project: Project) -> None:
     process = project.start(project.sim("slow", LONG % "trap '' TERM HUP INT;"))
     wait_until(lambda: "sleep" in str(project.processes()))
+    wait_until(project.has_event("slow", "capture_recorded"))
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     assert process.poll() is None, "programs that ignore SIGTERM get a second"
@@ -206,6 +207,7 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
 def test_a_sandbox_that_is_killed_is_a_defect_and_the_others_run(project: Project) -> None:
     process = project.start(project.sim("slow", LONG % ""), project.sim("web", FETCH))
     wait_until(lambda: "sleep" in str(project.processes()))
+    wait_until(project.has_event("slow", "capture_recorded"))
     (agent,) = [pid for pid, shown in project.processes().items() if shown.startswith("2 ")]
     os.kill(agent, signal.SIGKILL)
     ended = finish(process)

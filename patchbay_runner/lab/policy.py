@@ -1,0 +1,52 @@
+"""What a router does to the packets that pass it: its kernel settings and its nftables tables. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
+
+import msgspec
+
+from patchbay_runner.lab.addressing import LAN_BRIDGE, AddressPlan, Port
+from patchbay_runner.lab.firewall import FIREWALL_TABLE, firewall_ruleset
+from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_ruleset, nat_sysctls
+from patchbay_runner.lab.routing import Route
+from patchbay_runner.model.topology import Router
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """`sysctls` in the order in which they are written; `rulesets` are nft files by the table that each makes."""
+
+    sysctls: tuple[tuple[str, str], ...]
+    rulesets: dict[str, str] = {}
+
+
+def router_policy(router: Router, plan: AddressPlan, inside: Sequence[Route]) -> Policy:
+    """`inside` are the router's routes to LANs behind its own."""
+    wan = plan.wan(router)
+    sysctls = list(forwarding(v4=router.ip_support.v4, v6=router.ip_support.v6))
+    rulesets = {}
+    if router.nat.config is not None and wan.v4 is not None:
+        rulesets[f"ip {NAT_TABLE}"] = nat_ruleset(router.nat.config, _nat_placement(wan, plan, router, inside))
+        sysctls += nat_sysctls(router.nat.config).items()
+    if not router.firewall.config.is_open:
+        rulesets[f"inet {FIREWALL_TABLE}"] = firewall_ruleset(router.firewall.config, wan.interface)
+    return Policy(tuple(sysctls), rulesets)
+
+
+def forwarding(*, v4: bool, v6: bool) -> Iterator[tuple[str, str]]:
+    """The settings that make a router of a network namespace."""
+    # Routes between members of one LAN are the lab's, so a redirect would only teach a host a second path.
+    yield "ipv4/conf/all/send_redirects", "0"
+    if v4:
+        yield "ipv4/ip_forward", "1"
+    if v6:
+        yield "ipv6/conf/all/forwarding", "1"
+
+
+def _nat_placement(wan: Port, plan: AddressPlan, router: Router, inside: Sequence[Route]) -> NatPlacement:
+    assert wan.v4 is not None
+    lan = plan.lans[router.name].v4
+    own = [lan] if lan is not None else []
+    behind = [route.destination for route in inside if isinstance(route.destination, IPv4Network)]
+    return NatPlacement(wan.interface, wan.v4.ip, LAN_BRIDGE, tuple(own + behind))
