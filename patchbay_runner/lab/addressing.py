@@ -13,7 +13,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.pools import IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6, V4Pool, subnets_v6
-from patchbay_runner.model.topology import IpSupport, Router, Topology
+from patchbay_runner.model.topology import IpSupport, Pool, Router, Topology
 
 IX = "ix"
 LAN_BRIDGE = "lan"
@@ -143,7 +143,7 @@ class _Planner:
         return AddressPlan(lans, ports, numbers, self._next_mac)
 
     def _lan_prefixes(self, router: Router) -> tuple[IPv4Network | None, IPv6Network | None]:
-        private = router.nat.config is not None
+        private = router.lan_pool is Pool.PRIVATE
         v4 = v6 = None
         if router.ip_support.v4:
             pool = self._private_v4 if private else self._public_v4

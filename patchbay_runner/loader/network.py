@@ -127,7 +127,7 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             _report_small_mtu(
                 node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
             )
-        if router.nat.config is not None and not router.ip_support.v4:
+        if router.nat.config is not None and not router.ip_support.v4 and "nat" in table_of(node):
             report.warn(node.value["nat"], "the router carries no IPv4, so its IPv4 NAT has nothing to do")
 
 

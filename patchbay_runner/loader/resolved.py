@@ -81,6 +81,8 @@ def _router(router: Router) -> Table:
         table["nat_v6"] = router.nat_v6.value
     if router.ip_support is not IpSupport.DUAL_STACK:
         table["ip_support"] = router.ip_support.value
+    if router.pool is not None:
+        table["pool"] = router.pool.value
     if router.firewall != Firewall():
         table["firewall"] = _firewall(router.firewall)
     if router.downlink is not None:

@@ -24,11 +24,13 @@ from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.names import check_interface_name, check_node_name
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
+from patchbay_runner.loader.presets import preset
 from patchbay_runner.model.topology import (
     Device,
     Interface,
     IpSupport,
     NatV6,
+    Pool,
     Region,
     Router,
     RouterAdvertisements,
@@ -41,11 +43,13 @@ _MTU = integer(68, 65_535)
 
 _ROUTER: dict[str, Any] = {
     "name": filled_text,
+    "preset": preset,
     "upstream": filled_text,
     "region": filled_text,
     "nat": nat,
     "nat_v6": choice({kind.value: kind for kind in NatV6}),
     "ip_support": choice({kind.value: kind for kind in IpSupport}),
+    "pool": choice({kind.value: kind for kind in Pool}),
     "mtu": _MTU,
     "firewall": firewall,
     "downlink_condition": condition,
@@ -124,6 +128,7 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
             node.value["downlink"], '"downlink" is another name of "downlink_condition", which is here as well'
         )
     downlink = values.get("downlink_condition", values.get("downlink"))
+    values = values.get("preset", {}) | values
     router = Router(
         name=values["name"],
         upstream=values.get("upstream"),
@@ -132,7 +137,7 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         downlink=downlink,
         ra=_advertisements(values),
         origin=node.origin,
-        **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "firewall") if key in values},
+        **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "pool", "firewall") if key in values},
     )
     written.routers.append((router, node))
     written.unbuilt += _unbuilt(router, node)
@@ -152,7 +157,10 @@ def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
         "ra_interval_secs": (router.ra.enabled, "router advertisements"),
         "ra_lifetime_secs": (router.ra.enabled, "router advertisements"),
     }
-    return [(table[key], what) for key, (is_asked, what) in later.items() if key in table and is_asked]
+    found = [(table[key], what) for key, (is_asked, what) in later.items() if key in table and is_asked]
+    if "nat_v6" not in table and router.nat_v6 is not NatV6.NONE:
+        found.append((table["preset"], "IPv6 address translation"))
+    return found
 
 
 def _read_device(name: str, node: Node, written: Written, report: Report) -> None:

@@ -46,6 +46,13 @@ class NatV6(Enum):
     NAT64 = "nat64"
 
 
+class Pool(Enum):
+    """Where the prefixes of a LAN come from: addresses that the internet knows, or those of a site (RFC 1918, 4193)."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
 class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
     """RFC 4861 advertisement settings of a router."""
 
@@ -55,7 +62,10 @@ class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A router. `upstream` None is the internet exchange; `mtu` None is the kernel's 1,500."""
+    """A router. `upstream` None is the internet exchange; `mtu` None is the kernel's 1,500.
+
+    `pool` None is private where the router translates IPv4, else public.
+    """
 
     name: str
     upstream: str | None = None
@@ -63,11 +73,16 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nat: Nat = Nat()
     nat_v6: NatV6 = NatV6.NONE
     ip_support: IpSupport = IpSupport.DUAL_STACK
+    pool: Pool | None = None
     mtu: int | None = None
     firewall: Firewall = Firewall()
     downlink: LinkCondition | None = None
     ra: RouterAdvertisements = RouterAdvertisements()
     origin: Origin = Origin()
+
+    @property
+    def lan_pool(self) -> Pool:
+        return self.pool or (Pool.PUBLIC if self.nat.config is None else Pool.PRIVATE)
 
 
 class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,6 +11,8 @@ from patchbay_runner.loader import binaries, conditions, nat, simtable, topology
 from patchbay_runner.loader.steps import captures, schema
 from patchbay_runner.model.links import PRESET_ALIASES, PRESETS
 from patchbay_runner.model.nat import NAT_MODES
+from patchbay_runner.model.presets import PRESET_ALIASES as ROUTER_ALIASES
+from patchbay_runner.model.presets import PRESETS as ROUTER_PRESETS
 from tests.unit.loading import Loading, loading
 
 __all__ = ["loading"]
@@ -56,3 +58,14 @@ def test_the_presets_figures_are_those_of_the_reference() -> None:
         cells = f"| {preset.latency_ms:g} | {preset.jitter_ms:g} | {preset.loss_pct:g} | {rate} |"
         (row,) = [line for line in REFERENCE.splitlines() if line.startswith(f'| `"{name}"`') and line.count("|") == 6]
         assert row.endswith(cells)
+
+
+def test_the_presets_of_routers_are_those_of_the_reference() -> None:
+    section = REFERENCE.partition("### Presets")[2].partition("###")[0]
+    listed = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith('| `"')]
+    expected = []
+    for name, preset in ROUTER_PRESETS.items():
+        aliases = [f' (`"{alias}"`)' for alias, target in ROUTER_ALIASES.items() if target == name]
+        modes = (preset.nat.mode, preset.nat_v6.value, preset.firewall.mode, preset.ip_support.value, preset.pool.value)
+        expected.append([f'`"{name}"`{"".join(aliases)}', *(f'`"{mode}"`' for mode in modes)])
+    assert listed == expected

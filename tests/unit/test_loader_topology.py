@@ -6,8 +6,9 @@ import pytest
 
 from patchbay_runner.model.firewall import firewall_mode
 from patchbay_runner.model.links import LinkCondition
-from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, NatConfig, NatTimeouts
-from patchbay_runner.model.topology import IpSupport, NatV6, Router, RouterAdvertisements
+from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, NatConfig, NatTimeouts, nat_mode
+from patchbay_runner.model.presets import PRESET_ALIASES, PRESETS, Preset
+from patchbay_runner.model.topology import IpSupport, NatV6, Pool, Router, RouterAdvertisements
 from tests.unit.loading import Loading, loading
 
 __all__ = ["loading"]
@@ -73,6 +74,21 @@ def test_all_other_keys_of_a_router(loading: Loading) -> None:
         "eu",
     )
     assert found.ra == RouterAdvertisements(enabled=False, interval_s=5, lifetime_s=0)
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *PRESET_ALIASES])
+def test_a_preset_sets_what_no_key_beside_it_overrides(loading: Loading, name: str) -> None:
+    preset = PRESETS[PRESET_ALIASES.get(name, name)]
+    values = {key: getattr(preset, key) for key in Preset.__struct_fields__}
+    plain = router(loading, f'preset = "{name}"')
+    assert plain == Router(name="r", origin=plain.origin, **values)
+    own = router(loading, f'nat = "full-cone"\npreset = "{name}"\npool = "public"')
+    assert own == Router(name="r", origin=own.origin, **values | {"nat": nat_mode("full-cone"), "pool": Pool.PUBLIC})
+
+
+def test_the_pool_follows_the_nat_unless_it_is_said(loading: Loading) -> None:
+    pools = [router(loading, keys).lan_pool.value for keys in ("", 'nat = "home"', 'nat = "home"\npool = "public"')]
+    assert pools == ["public", "private", "public"]
 
 
 def test_what_is_not_built_yet_is_listed_with_its_place(loading: Loading) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from patchbay_runner.model.nat import nat_mode
-from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology
+from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Pool, Router, Topology
 
 _MODES = ("none", "home", "corporate", "cgnat", "cloud-nat", "full-cone")
 
@@ -21,6 +21,7 @@ def topologies(draw: st.DrawFn, max_routers: int = 12, max_devices: int = 12) ->
             nat=nat_mode(draw(st.sampled_from(_MODES))),
             nat_v6=draw(st.sampled_from([NatV6.NONE, NatV6.NONE, NatV6.MASQUERADE])),
             ip_support=draw(st.sampled_from(IpSupport)),
+            pool=draw(st.sampled_from([None, None, *Pool])),
             mtu=draw(st.sampled_from([None, 1420, 1280])),
         )
         for i in range(count)
