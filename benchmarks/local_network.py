@@ -29,6 +29,9 @@ class LocalNetwork:
     def verdict(self) -> str | None:
         return None
 
+    async def settled(self) -> None:
+        return None
+
     def link_down(self, device: str, interface: str) -> None:
         raise NotImplementedError
 

@@ -86,7 +86,7 @@ async def _run_steps(
         binaries=job.binaries,
         timeout_s=job.timeout_s,
     )
-    steps = asyncio.create_task(run_plan(job.plan, lab, recorder, options))
+    steps = asyncio.create_task(_begin_and_run(job.plan, lab, recorder, options))
     serving = asyncio.create_task(agent.serve(context.control))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -96,6 +96,11 @@ async def _run_steps(
         return INTERRUPTED
     finally:
         serving.cancel()
+
+
+async def _begin_and_run(plan: Plan, lab: Lab, recorder: SandboxRecorder, options: RunOptions) -> Failure | None:
+    await lab.begin()
+    return await run_plan(plan, lab, recorder, options)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from patchbay_runner.model.nat import Nat
 
 
 class Network(Protocol):
-    """A built network. `node` is a device, a router or "ix". All methods return at once."""
+    """A built network. `node` is a device, a router or "ix". All methods but `settled` return at once."""
 
     def start(
         self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
@@ -27,6 +27,9 @@ class Network(Protocol):
 
     def addresses(self, device: str) -> Sequence[IPv4Address | IPv6Address]:
         """The addresses of all interfaces, IPv4 first. Raises LabError for an unknown device."""
+
+    async def settled(self) -> None:
+        """Waits until the nodes have taken in the latest changes. Called after every step. Raises LabError."""
 
     def link_down(self, device: str, interface: str) -> None:
         """Raises LabError."""

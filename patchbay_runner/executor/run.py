@@ -67,6 +67,7 @@ async def _step(session: Session, step: Step) -> None:
     for key in step.requires:
         await resolver.capture(key)
     await ACTIONS[type(step)](session, step, resolver)
+    await session.network.settled()
     session.reporter.report()
     duration_s = round(time.monotonic() - started_s, 6)
     session.recorder.emit("step_finished", step=session.position, id=step.id, status="passed", duration_s=duration_s)

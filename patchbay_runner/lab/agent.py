@@ -108,6 +108,7 @@ class Agent:
         if self._lab is not None:
             raise LabError("the network is built already")
         self._lab = Lab.build(command.topology, self._options)
+        await self._lab.begin()
         return commands.NodeList(self._lab.state()), ()
 
     async def _spawn(self, command: commands.Spawn, fds: tuple[int, ...]) -> Answer:
@@ -147,6 +148,7 @@ class Agent:
 
     async def _change(self, command: commands.Change, _: tuple[int, ...]) -> Answer:
         _CHANGES[type(command)](self.lab, *msgspec.structs.astuple(command))
+        await self.lab.settled()
         return _DONE
 
     async def _state(self, _command: commands.State, _: tuple[int, ...]) -> Answer:

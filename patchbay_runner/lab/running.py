@@ -65,6 +65,16 @@ class RunningNetwork:
             builder.build()
         finally:
             self._namespaces = builder.namespaces
+
+    async def begin(self) -> None:
+        """Starts what needs the loop, then impairs the links that begin impaired. Once, after `build_network`."""
+        await self.settled()
+        self._impair()
+
+    async def settled(self) -> None:
+        """Waits until the nodes have taken in the latest changes."""
+
+    def _impair(self) -> None:
         for device in self.topology.devices:
             for interface in device.interfaces:
                 if interface.impair is not None:

@@ -56,6 +56,9 @@ class LocalNetwork:
             raise LabError("there is no such node", device)
         return [ip_address("198.18.1.2"), ip_address("2001:db8:1:1::2")]
 
+    async def settled(self) -> None:
+        return None
+
     def link_down(self, device: str, interface: str) -> None:
         self._change("link_down", device, interface)
 
