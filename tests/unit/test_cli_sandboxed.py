@@ -63,6 +63,13 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
+class BuiltLab:
+    """A network with nothing to begin."""
+
+    async def begin(self) -> None:
+        return None
+
+
 @pytest.mark.parametrize(
     ("error", "phase", "message"),
     [
@@ -104,7 +111,7 @@ def test_a_host_that_is_full_is_not_the_networks_fault(
 
 
 def test_a_defect_among_the_steps_becomes_the_verdict(sim: SimRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandboxed.Lab, "build", lambda *_: None)
+    monkeypatch.setattr(sandboxed.Lab, "build", lambda *_: BuiltLab())
     monkeypatch.setattr(sandboxed, "run_plan", raising(KeyError("x")))
     failure = failure_of(sim)
     assert failure is not None
@@ -125,7 +132,15 @@ def test_a_request_to_stop_between_build_and_steps_is_not_lost(sim: SimRecord, m
         os.kill(os.getpid(), signal.SIGTERM)
         return {}
 
-    monkeypatch.setattr(sandboxed.Lab, "build", lambda *_: None)
+    monkeypatch.setattr(sandboxed.Lab, "build", lambda *_: BuiltLab())
     monkeypatch.setattr(sandboxed, "program_environment", environment)
     monkeypatch.setattr(sandboxed, "run_plan", lambda *_: asyncio.sleep(60))
     assert failure_of(sim) == sandboxed.INTERRUPTED
+
+
+def test_what_stops_the_beginning_becomes_the_verdict(sim: SimRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxed.Lab, "build", lambda *_: BuiltLab())
+    monkeypatch.setattr(BuiltLab, "begin", raising(LabError("no address", "phone")))
+    failure = failure_of(sim)
+    assert failure is not None
+    assert (failure.phase, failure.message) == ("lab", "phone: no address")
