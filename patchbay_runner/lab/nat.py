@@ -20,21 +20,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from patchbay_runner.lab.nat_tables import NatTables, learn_chains, table_declarations
+from patchbay_runner.lab.nat_ports import choose_chains, port_target
+from patchbay_runner.lab.nat_tables import NatTables, chain, learn_chains, table_declarations
 from patchbay_runner.model.nat import Filtering, NatConfig
 
 # Not "nat": iptables claims the name for itself, and a program under test may use iptables.
 NAT_TABLE = "patchbay_nat"
-
-# Where endpoints whose own port is taken get one: above the ports that Linux hosts use by themselves (32768 to 60999),
-# so that a port tells whether it was preserved. With every fourth in use, sixteen tries fail in 1 of 4e9 cases.
-_MOVED = 0xF000
-# Endpoint-dependent ports that have to be unique among all destinations.
-_RANDOM = 0x8000
-_ROUNDS = 4
-_TRIES = 4
-_HASH_SEED = 0x7062
-_ANY_32_BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +45,12 @@ def nat_ruleset(config: NatConfig, placement: NatPlacement) -> str:
         *_prerouting(config, placement, tables),
         *_input(config, placement, tables),
         *_forward(placement, tables),
-        *_choose(config, placement, tables),
+        *choose_chains(config, list(_scopes(config, placement)), tables),
         *_source_nat(config, placement, tables),
         *learn_chains(config, tables),
     ]
     body = "\n".join((*table_declarations(config, tables), *chains))
     return f"table ip {NAT_TABLE} {{\n{body}\n}}\n"
-
-
-def nat_replacement(config: NatConfig, placement: NatPlacement) -> str:
-    """A whole nft file that puts `config` in the place of whatever NAT there is, in one transaction.
-
-    Mappings are forgotten, flows that conntrack knows are not. Not for a new router: a deletion waits some 15 ms for
-    the kernel.
-    """
-    return no_nat_ruleset() + nat_ruleset(config, placement)
-
-
-def no_nat_ruleset() -> str:
-    """An nft file that takes the NAT away, if there is one."""
-    return f"add table ip {NAT_TABLE}\ndelete table ip {NAT_TABLE}\n"
 
 
 def nat_sysctls(config: NatConfig) -> Mapping[str, str]:
@@ -106,7 +83,7 @@ def _prerouting(config: NatConfig, place: NatPlacement, tables: NatTables) -> It
             "dnat ip to meta l4proto . th dport map @in"
             for entrance in entrances
         ]
-    return _chain("prerouting", "type nat hook prerouting priority dstnat; policy accept;", rules)
+    return chain("prerouting", "type nat hook prerouting priority dstnat; policy accept;", rules)
 
 
 def _input(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
@@ -123,7 +100,7 @@ def _input(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterato
     if tables.used and not config.hairpin:
         # Without hairpinning a packet to another member's outer endpoint gets lost; the router does not refuse it.
         rules.append(f'iifname "{place.lan}" ip daddr {place.wan_address} meta l4proto . th dport @used drop')
-    return _chain("input", "type filter hook input priority filter; policy accept;", rules)
+    return chain("input", "type filter hook input priority filter; policy accept;", rules)
 
 
 def _forward(place: NatPlacement, tables: NatTables) -> Iterator[str]:
@@ -132,65 +109,16 @@ def _forward(place: NatPlacement, tables: NatTables) -> Iterator[str]:
     if tables.inward:
         rules.append(f'iifname "{place.wan}" ct status dnat accept')
     rules.append(f'iifname "{place.wan}" drop')
-    return _chain("forward", "type filter hook forward priority filter; policy accept;", rules)
-
-
-def _choose(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
-    """Writes the outer port into the packet itself, from where `source_nat` takes it.
-
-    nft cannot compute a port and look it up before deciding on it in any other place.
-    """
-    if not tables.used:
-        return
-    rules = ["ct state != new accept", "ct status snat accept"]
-    for scope in _scopes(config, place):
-        rules += [
-            f"{scope} meta l4proto tcp goto choose_tcp",
-            f"{scope} udp checksum 0 goto choose_udp_unsummed",
-            f"{scope} meta l4proto udp goto choose_udp",
-        ]
-    yield from _choose_port("tcp", "tcp", "accept", config, tables)
-    # nft would turn the absent checksum into a wrong one.
-    yield from _choose_port("udp", "udp_unsummed", "udp checksum set 0 accept", config, tables)
-    yield from _choose_port("udp", "udp", "accept", config, tables)
-    yield from _chain("choose", "type filter hook postrouting priority srcnat - 1; policy accept;", rules)
-
-
-def _choose_port(proto: str, name: str, done: str, config: NatConfig, tables: NatTables) -> Iterator[str]:
-    free = f"meta l4proto . {proto} sport != @used"
-    preserved = []
-    if tables.outward:
-        preserved.append(f"{proto} sport set meta l4proto . ip saddr . {proto} sport map @out {done}")
-        preserved.append(f"{free} {done}")
-        # Every try hashes the one before it, so that a run can be repeated.
-        number, lowest = f"jhash ip saddr . {proto} sport mod {_ANY_32_BITS} seed {_HASH_SEED}", _MOVED
-    else:
-        number, lowest = f"numgen random mod {_ANY_32_BITS}", _RANDOM
-    # nft 1.0.6 writes the upper half of the number, a correct one would write the lower: both halves are valid ports.
-    clear, fix = ((half << 16 | half) for half in (~lowest & 0xFFFF, lowest))
-    attempt = [
-        f"{proto} sport set {number} & {clear:#x} | {fix:#x}",
-        f"{proto} sport >= {lowest} {free} {done}",
-    ]
-    yield from _chain(f"try_{name}", "", attempt)
-    yield from _chain(f"retry_{name}", "", [f"jump try_{name}"] * _TRIES)
-    yield from _chain(f"choose_{name}", "", [*preserved, *[f"jump retry_{name}"] * _ROUNDS, "drop"])
+    return chain("forward", "type filter hook forward priority filter; policy accept;", rules)
 
 
 def _source_nat(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterator[str]:
-    target = f"snat ip to {place.wan_address}"
+    which, port = port_target(config, tables)
+    told = " ".join(filter(None, ("meta l4proto { tcp, udp }", which, f"snat ip to {place.wan_address} : {port}")))
     rules = []
     for scope in _scopes(config, place):
-        if tables.outward:
-            # Only for ports that are moved: told a port, the kernel does not look for an expired flow that still
-            # occupies it, and drops the packet on finding one. Told none, it looks, and preserves the port.
-            rules.append(f"{scope} meta l4proto {{ tcp, udp }} th sport >= {_MOVED} {target} : th sport")
-        elif tables.used:
-            rules.append(f"{scope} meta l4proto {{ tcp, udp }} {target} : th sport")
-        else:
-            rules.append(f"{scope} meta l4proto {{ tcp, udp }} {target} : 1024-65535 fully-random")
-        rules.append(f"{scope} {target}")
-    return _chain("source_nat", "type nat hook postrouting priority srcnat; policy accept;", rules)
+        rules += [f"{scope} {told}", f"{scope} snat ip to {place.wan_address}"]
+    return chain("source_nat", "type nat hook postrouting priority srcnat; policy accept;", rules)
 
 
 def _scopes(config: NatConfig, place: NatPlacement) -> Iterator[str]:
@@ -199,11 +127,3 @@ def _scopes(config: NatConfig, place: NatPlacement) -> Iterator[str]:
     if config.hairpin and place.lan_networks:
         networks = ", ".join(map(str, place.lan_networks))
         yield f'oifname "{place.lan}" ct status dnat ip saddr {{ {networks} }}'
-
-
-def _chain(name: str, hook: str, rules: list[str]) -> Iterator[str]:
-    yield f"  chain {name} {{"
-    if hook:
-        yield f"    {hook}"
-    yield from (f"    {rule}" for rule in rules)
-    yield "  }"

@@ -7,10 +7,10 @@ and the original's destination. A hairpinned flow has one of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from patchbay_runner.model.nat import Filtering, Mapping, NatConfig
+from patchbay_runner.model.nat import Filtering, Mapping, NatConfig, PortAllocation
 
 # A TCP mapping without an established connection (RFC 5382, REQ-5: at least four minutes), in seconds.
 TRANSITORY_S = 240
@@ -38,7 +38,7 @@ class NatTables:
         filters = config.filtering is not Filtering.ENDPOINT_INDEPENDENT
         outward = config.mapping is Mapping.ENDPOINT_INDEPENDENT
         inward = config.hairpin or config.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT
-        used = outward or inward
+        used = outward or inward or config.port_allocation is not PortAllocation.RANDOM or config.port_range is not None
         stream = used and config.timeouts.udp_s != config.timeouts.udp_stream_s
         return cls(outward, inward, used, stream, peers=inward and filters)
 
@@ -76,6 +76,15 @@ _REACHED = _Side(
 )
 
 
+def chain(name: str, hook: str, rules: Iterable[str]) -> Iterator[str]:
+    """An nft chain; without a `hook` one to jump to."""
+    yield f"  chain {name} {{"
+    if hook:
+        yield f"    {hook}"
+    yield from (f"    {rule}" for rule in rules)
+    yield "  }"
+
+
 def table_declarations(config: NatConfig, tables: NatTables) -> Iterator[str]:
     """The nft declarations of the tables. The timeouts here are what a listing shows; every entry brings its own."""
     timeout_s = config.timeouts.udp_stream_s
@@ -102,19 +111,16 @@ def learn_chains(config: NatConfig, tables: NatTables) -> Iterator[str]:
         return
     sides = (_OPENER, _REACHED) if tables.inward else (_OPENER,)
     for side in sides:
-        yield f"  chain {side.chain} {{"
-        yield from (f"    {rule}" for rule in (*_udp_rules(side, config, tables), *_tcp_rules(side, config, tables)))
         # A table is full: a flow without a mapping would be something else than what was asked for.
-        yield "    meta l4proto { tcp, udp } drop"
-        yield "  }"
-    yield "  chain learn {"
-    yield "    type filter hook postrouting priority srcnat + 1; policy accept;"
-    yield f"    ct status {_OPENER.status} jump {_OPENER.chain}"
+        full = "meta l4proto { tcp, udp } drop"
+        keep = (*_udp_rules(side, config, tables), *_tcp_rules(side, config, tables))
+        yield from chain(side.chain, "", (*keep, full))
+    rules = [f"ct status {_OPENER.status} jump {_OPENER.chain}"]
     if tables.peers:
-        yield from (f"    {_admission(proto, config)}" for proto in ("tcp", "udp"))
+        rules += (_admission(proto, config) for proto in ("tcp", "udp"))
     if tables.inward:
-        yield f"    ct status {_REACHED.status} jump {_REACHED.chain}"
-    yield "  }"
+        rules.append(f"ct status {_REACHED.status} jump {_REACHED.chain}")
+    yield from chain("learn", "type filter hook postrouting priority srcnat + 1; policy accept;", rules)
 
 
 def _declaration(name: str, types: str, timeout_s: int, size: int) -> str:

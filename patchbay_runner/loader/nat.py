@@ -6,9 +6,19 @@ import re
 from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report
-from patchbay_runner.loader.fields import boolean, choice, duration, is_name_or_table, read_table
+from patchbay_runner.loader.fields import boolean, choice, duration, integer, is_name_or_table, read_table
 from patchbay_runner.loader.node import Node, describe
-from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, Nat, NatConfig, NatTimeouts, nat_mode
+from patchbay_runner.model.nat import (
+    MOST_PORTS,
+    NAT_MODES,
+    Filtering,
+    Mapping,
+    Nat,
+    NatConfig,
+    NatTimeouts,
+    PortAllocation,
+    nat_mode,
+)
 
 # RFC 4787's abbreviations stand beside the long names.
 _MAPPINGS = {kind.value: kind for kind in Mapping} | {
@@ -20,7 +30,8 @@ _FILTERINGS = {kind.value: kind for kind in Filtering} | {
     "adf": Filtering.ADDRESS_DEPENDENT,
     "apdf": Filtering.ADDRESS_AND_PORT_DEPENDENT,
 }
-_LONGEST_S = 366 * 86_400
+# Kernels that count in milliseconds hold no longer timeout.
+_LONGEST_S = 2_147_483
 _WHOLE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
@@ -34,7 +45,7 @@ def timeout_s(node: Node, report: Report) -> int | None:
     else:
         seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
     if seconds != int(seconds) or not 1 <= seconds <= _LONGEST_S:
-        report.error(node, f"found {describe(node)}", "whole seconds, 1 or more, as an integer or a duration")
+        report.error(node, f"found {describe(node)}", f"1 to {_LONGEST_S:,} whole seconds, as an integer or a duration")
         return None
     return int(seconds)
 
@@ -45,7 +56,34 @@ _FLAT_TIMEOUTS: dict[str, Any] = {
     "tcp_established_timeout": timeout_s,
 }
 _OLDER_TIMEOUTS: dict[str, Any] = {"udp": timeout_s, "udp_stream": timeout_s, "tcp_established": timeout_s}
-_BEHAVIOURS: dict[str, Any] = {"mapping": choice(_MAPPINGS), "filtering": choice(_FILTERINGS), "hairpin": boolean}
+_PORT = integer(1, 65_535)
+
+
+def port_range(node: Node, report: Report) -> tuple[int, int] | None:
+    """The first and the last of some ports."""
+    expected = f"the first and the last of at most {MOST_PORTS:,} ports, such as [50000, 50063]"
+    if not isinstance(node.value, tuple) or len(node.value) != 2:
+        report.error(node, f"found {describe(node)}", expected)
+        return None
+    first, last = (_PORT(each, report) for each in node.value)
+    if first is None or last is None:
+        return None
+    if last < first:
+        report.error(node, f"{last} is below {first}", expected)
+        return None
+    if last - first >= MOST_PORTS:
+        report.error(node, f"{first} to {last} are {last - first + 1:,} ports", expected)
+        return None
+    return first, last
+
+
+_BEHAVIOURS: dict[str, Any] = {
+    "mapping": choice(_MAPPINGS),
+    "filtering": choice(_FILTERINGS),
+    "hairpin": boolean,
+    "port_allocation": choice({kind.value: kind for kind in PortAllocation}),
+    "port_range": port_range,
+}
 
 
 def nat(node: Node, report: Report) -> Nat | None:
@@ -60,7 +98,7 @@ def nat(node: Node, report: Report) -> Nat | None:
 
 
 def _table(node: Node, report: Report) -> NatConfig:
-    values = read_table(node, _BEHAVIOURS | _FLAT_TIMEOUTS, report, "a NAT") or {}
+    values = _behaviours(node, _FLAT_TIMEOUTS, report) or {}
     timeouts = {key.replace("_timeout", "_s"): values.pop(key) for key in _FLAT_TIMEOUTS if key in values}
     return NatConfig(**values, timeouts=NatTimeouts(**timeouts))
 
@@ -73,8 +111,15 @@ def _older_table(node: Node, report: Report) -> NatConfig:
 
 
 def _behaviours_and_timeouts(node: Node, report: Report) -> NatConfig | None:
-    values = read_table(node, _BEHAVIOURS | {"timeouts": _timeouts}, report, "a NAT")
+    values = _behaviours(node, {"timeouts": _timeouts}, report)
     return None if values is None else NatConfig(**values)
+
+
+def _behaviours(node: Node, timeouts: dict[str, Any], report: Report) -> dict[str, Any] | None:
+    values = read_table(node, _BEHAVIOURS | timeouts, report, "a NAT")
+    if values is not None and "port_allocation" in values:
+        values["allocation"] = values.pop("port_allocation")
+    return values
 
 
 def _timeouts(node: Node, report: Report) -> NatTimeouts | None:

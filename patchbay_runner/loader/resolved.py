@@ -110,7 +110,12 @@ def _nat(nat: Nat) -> str | Table:
     if nat.mode in NAT_MODES:
         return nat.mode
     config = nat.config or NatConfig()
+    ports = _given(
+        port_allocation=config.allocation and config.allocation.value,
+        port_range=config.port_range and list(config.port_range),
+    )
     return {
+        **ports,
         "mapping": config.mapping.value,
         "filtering": config.filtering.value,
         "hairpin": config.hairpin,

@@ -23,6 +23,21 @@ class Filtering(Enum):
     ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
 
 
+class PortAllocation(Enum):
+    """Which outer port a new mapping gets (RFC 4787, section 4.2). A port is never given twice at a time.
+
+    `PRESERVING`: the inner one while it is free, else another. `SEQUENTIAL`: the one after the last that was given.
+    """
+
+    PRESERVING = "preserving"
+    RANDOM = "random"
+    SEQUENTIAL = "sequential"
+
+
+# More than a NAT is given to run out of; each port is an element of several nftables sets.
+MOST_PORTS = 4096
+
+
 class NatTimeouts(msgspec.Struct, frozen=True):
     """Seconds without a packet after which a mapping is forgotten. `udp_stream` applies once both sides have spoken."""
 
@@ -32,12 +47,25 @@ class NatTimeouts(msgspec.Struct, frozen=True):
 
 
 class NatConfig(msgspec.Struct, frozen=True):
-    """The behaviour of an IPv4 NAT. `hairpin`: members reach each other at their outer endpoints (RFC 4787, REQ-9)."""
+    """The behaviour of an IPv4 NAT. `hairpin`: members reach each other at their outer endpoints (RFC 4787, REQ-9).
+
+    `allocation` None is what the mapping suggests: preserving for an endpoint-independent one, else random.
+    `port_range` are the first and the last of the outer ports; None is all.
+    """
 
     mapping: Mapping = Mapping.ENDPOINT_INDEPENDENT
     filtering: Filtering = Filtering.ADDRESS_AND_PORT_DEPENDENT
     hairpin: bool = False
     timeouts: NatTimeouts = NatTimeouts()
+    allocation: PortAllocation | None = None
+    port_range: tuple[int, int] | None = None
+
+    @property
+    def port_allocation(self) -> PortAllocation:
+        if self.allocation is not None:
+            return self.allocation
+        independent = self.mapping is Mapping.ENDPOINT_INDEPENDENT
+        return PortAllocation.PRESERVING if independent else PortAllocation.RANDOM
 
 
 NatMode = Literal["none", "home", "corporate", "cgnat", "cloud-nat", "full-cone", "custom"]

@@ -7,12 +7,13 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
+from patchbay_runner.lab import commands
 from patchbay_runner.lab.client import LabClient
-from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_replacement, no_nat_ruleset
+from patchbay_runner.lab.nat import NAT_TABLE
+from patchbay_runner.model.nat import Nat
 from tests.netns.support.nat_probes import ARRIVAL_S, Tcp, Udp, accepted_from, seen_by
 from tests.netns.support.nat_world import BEHAVIOURS, NAMED, NatWorld, independent
 
@@ -189,16 +190,6 @@ def test_REQ_14_fragments_that_arrive_out_of_order(world: NatWorld) -> None:
 def test_a_nat_is_replaced_and_taken_away(lab: LabClient) -> None:
     """The new rules take the place of the old in one transaction, as often as wanted."""
     world = NatWorld(lab)
-    router = world.state["routers"]["home"]
-    placement = NatPlacement(
-        router["uplink"]["interface"],
-        IPv4Address(world.wan("home")),
-        router["downstream"]["interface"],
-        (IPv4Network(router["downstream"]["cidr"]),),
-    )
-
-    def load(ruleset: str) -> None:
-        world.run("home", "nft", "-f", "-", input=ruleset.encode())
 
     def moved() -> bool:
         with Udp(world, "home-a") as client, Udp(world, "alpha") as server:
@@ -206,10 +197,10 @@ def test_a_nat_is_replaced_and_taken_away(lab: LabClient) -> None:
 
     assert not moved()
     for mode in ("corporate", "corporate", "full-cone", "edm-eif-hairpin", "home"):
-        load(nat_replacement(BEHAVIOURS[mode], placement))
+        lab.change(commands.SetNat(router="home", nat=Nat("custom", BEHAVIOURS[mode])))
         assert moved() != independent(mode)
         assert world.run("home", "nft", "list", "tables").split() == ["table", "ip", NAT_TABLE]
-    load(no_nat_ruleset())
+    lab.change(commands.SetNat(router="home", nat=Nat()))
     assert world.run("home", "nft", "list", "tables") == ""
 
 

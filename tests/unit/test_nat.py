@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
 import pytest
 
-from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_replacement, nat_ruleset, nat_sysctls, no_nat_ruleset
-from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, NatConfig, NatTimeouts, nat_mode
+from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_ruleset, nat_sysctls
+from patchbay_runner.model.nat import NAT_MODES, Filtering, Mapping, NatConfig, NatTimeouts, PortAllocation, nat_mode
 
 PLACEMENT = NatPlacement(
     "uplink0", IPv4Address("198.18.0.77"), "bridge0", (IPv4Network("10.0.9.0/24"), IPv4Network("198.18.5.0/24"))
@@ -71,16 +72,13 @@ def test_a_behaviour_has_the_tables_that_it_needs(
     assert tables(nat_ruleset(NatConfig(mapping, filtering, hairpin), PLACEMENT)) == needed
 
 
+@pytest.mark.parametrize("ports", [{"allocation": PortAllocation.SEQUENTIAL}, {"port_range": (50_000, 50_001)}])
+def test_allocated_ports_are_remembered(ports: dict[str, Any]) -> None:
+    assert tables(nat_ruleset(NatConfig(EDM, **ports), PLACEMENT)) == {"used", "stream", "ports"}
+
+
 def test_one_timeout_for_all_udp_needs_no_distinction() -> None:
     assert "stream" not in tables(nat_ruleset(NatConfig(timeouts=NatTimeouts(60, 60)), PLACEMENT))
-
-
-def test_a_fresh_ruleset_deletes_nothing_and_a_replacement_does_so_first() -> None:
-    config = NatConfig()
-    assert "delete" not in nat_ruleset(config, PLACEMENT)
-    assert nat_replacement(config, PLACEMENT) == no_nat_ruleset() + nat_ruleset(config, PLACEMENT)
-    # Deleting what is not there is an error in nft, so it is added first.
-    assert no_nat_ruleset().splitlines() == [f"add table ip {NAT_TABLE}", f"delete table ip {NAT_TABLE}"]
 
 
 @pytest.mark.parametrize("config", EVERY_CONFIG)

@@ -53,22 +53,23 @@ def keeps_tables(mode: str) -> bool:
 class NatWorld:
     """`alpha` and `beta` are public hosts; behind every router `<mode>` sit `<mode>-a` and `<mode>-b`.
 
-    The LAN of a router without translation, whose host is `deep`, is behind the NAT `home`; a whole home behind a
-    carrier's NAT has the host `nested-a`.
+    With the usual behaviours there is more: the LAN of a router without translation, whose host is `deep`, is behind
+    the NAT `home`; a whole home behind a carrier's NAT has the host `nested-a`.
     """
 
-    def __init__(self, lab: LabClient) -> None:
+    def __init__(self, lab: LabClient, configs: dict[str, NatConfig] | None = None) -> None:
         self.lab = lab
-        configs = BEHAVIOURS | SHORT_LIVED
         routers = [Router(name="internet")]
-        routers += [Router(name=name, nat=Nat("custom", config)) for name, config in configs.items()]
-        routers += [
-            Router(name="nested", upstream="cgnat", nat=Nat("home", NAMED["home"])),
-            Router(name="plain", upstream="home"),
-        ]
         homes = dict.fromkeys(OUTSIDE, "internet")
-        homes |= {f"{name}-{client}": name for name in (*configs, "nested") for client in "ab"}
-        homes["deep"] = "plain"
+        if configs is None:
+            configs = BEHAVIOURS | SHORT_LIVED
+            routers += [
+                Router(name="nested", upstream="cgnat", nat=Nat("home", NAMED["home"])),
+                Router(name="plain", upstream="home"),
+            ]
+            homes |= {"nested-a": "nested", "nested-b": "nested", "deep": "plain"}
+        routers += [Router(name=name, nat=Nat("custom", config)) for name, config in configs.items()]
+        homes |= {f"{name}-{client}": name for name in configs for client in "ab"}
         devices = [
             Device(name=name, interfaces=(Interface(name="eth0", gateway=home),)) for name, home in homes.items()
         ]
