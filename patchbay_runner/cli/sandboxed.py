@@ -53,7 +53,7 @@ def run_sim(context: SandboxContext) -> int:
 
 
 def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) -> Failure | None:
-    options = LabOptions(recorder.emit, Path(job.directory) / "nodes", context.open_files)
+    options = LabOptions(recorder.emit, Path(job.directory) / "nodes", context.open_files, job.plan.seed)
     try:
         with _interruptible():
             lab = Lab.build(job.plan.topology, options)

@@ -107,7 +107,7 @@ class Agent:
     async def _build(self, command: commands.Build, _: tuple[int, ...]) -> Answer:
         if self._lab is not None:
             raise LabError("the network is built already")
-        self._lab = Lab.build(command.topology, self._options)
+        self._lab = Lab.build(command.topology, msgspec.structs.replace(self._options, seed=command.seed))
         await self._lab.begin()
         return commands.NodeList(self._lab.state()), ()
 

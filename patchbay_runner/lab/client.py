@@ -59,9 +59,9 @@ class LabClient:
             for connection in (self._control, *self._connections):
                 connection.close()
 
-    def build(self, topology: Topology) -> dict[str, Any]:
-        """Builds the network and returns its state. Raises LabError."""
-        return self.call(commands.Build(topology), commands.NodeList).state
+    def build(self, topology: Topology, seed: int | None = None) -> dict[str, Any]:
+        """Builds the network and returns its state; `seed` as in `LabOptions`. Raises LabError."""
+        return self.call(commands.Build(topology, seed), commands.NodeList).state
 
     def state(self) -> dict[str, Any]:
         return self.call(commands.State(), commands.NodeList).state

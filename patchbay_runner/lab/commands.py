@@ -31,9 +31,10 @@ class Command(msgspec.Struct, frozen=True, tag_field="command", tag=str.lower):
 
 
 class Build(Command, frozen=True):
-    """Builds the topology; a lab is built once. Replies `NodeList`."""
+    """Builds the topology; a lab is built once. `seed` as in `lab.LabOptions`. Replies `NodeList`."""
 
     topology: Topology
+    seed: int | None = None
 
 
 class Spawn(Command, frozen=True):

@@ -36,19 +36,21 @@ class LabOptions(msgspec.Struct, frozen=True):
     """How a lab meets its surroundings.
 
     `emit` receives its events, as `Recorder.emit` does. Programs of a node find `node_root`/<node> in
-    PATCHBAY_NODE_DIR and get `open_files` (soft, hard) as RLIMIT_NOFILE; None is the agent's own.
+    PATCHBAY_NODE_DIR and get `open_files` (soft, hard) as RLIMIT_NOFILE; None is the agent's own. `seed` decides the
+    fate of the n-th packet of every impaired link.
     """
 
     emit: Callable[..., None] = _ignore_event
     node_root: Path | None = None
     open_files: tuple[int, int] | None = None
+    seed: int | None = None
 
 
 class Lab(RunningNetwork):
     """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen
-        super().__init__(topology, options.emit)
+        super().__init__(topology, options.emit, options.seed)
         self._options = options
         self._views: dict[str, NodeView] = {}
         self._home = Home.here()

@@ -33,15 +33,15 @@ _CARRIER_PATIENCE_S = 5.0
 
 
 class RunningNetwork:
-    """A topology in the kernel. `emit` receives the events of its changes."""
+    """A topology in the kernel. `emit` receives the events of its changes; `seed` as in `LabOptions`."""
 
-    def __init__(self, topology: Topology, emit: Callable[..., None]) -> None:
+    def __init__(self, topology: Topology, emit: Callable[..., None], seed: int | None = None) -> None:
         self._emit = emit
         self._network = Network(topology, plan_addresses(topology))
         self._blueprint = draw_blueprint(topology, self._network.plan)
         self._down: set[tuple[str, str]] = set()
         self._namespaces: dict[str, int] = {}
-        self._links = LinkConditions()
+        self._links = LinkConditions(seed)
 
     @property
     def topology(self) -> Topology:

@@ -95,6 +95,7 @@ class _Assembler:
             source=self._source.document.file,
             matrix=variant.axes,
             user=table.user,
+            seed=table.seed,
             topology=located.network.topology,
             topology_name=located.name,
             binaries=programs.binaries,

@@ -46,6 +46,8 @@ def resolved_document(plan: Plan) -> Table:
     sim: Table = {"name": plan.name}
     if plan.user != "caller":
         sim["user"] = plan.user
+    if plan.seed is not None:
+        sim["seed"] = plan.seed
     document: Table = {
         "matrix": {axis: [value] for axis, value in plan.matrix.items()},
         "sim": sim,

@@ -9,7 +9,7 @@ import msgspec
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.extends import Source
-from patchbay_runner.loader.fields import filled_text, name_choice, read_table
+from patchbay_runner.loader.fields import filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.substitute import substitute
 from patchbay_runner.model.plan import SandboxUser
@@ -31,7 +31,12 @@ def sim_name(node: Node, report: Report) -> str | None:
     return name
 
 
-_FIELDS: dict[str, Any] = {"name": sim_name, "topology": filled_text, "user": name_choice(("caller", "root"))}
+_FIELDS: dict[str, Any] = {
+    "name": sim_name,
+    "topology": filled_text,
+    "user": name_choice(("caller", "root")),
+    "seed": integer(0, 2**63 - 1),  # the largest integer of TOML
+}
 
 
 class SimTable(msgspec.Struct, frozen=True):
@@ -39,6 +44,7 @@ class SimTable(msgspec.Struct, frozen=True):
 
     name: str
     user: SandboxUser
+    seed: int | None
     report: Report
 
 
@@ -48,4 +54,5 @@ def read_sim_table(source: Source, values: Mapping[str, str]) -> SimTable:
     root = source.document.table.get("sim", source.document.root)
     node = substitute(root.with_value(source.sim), "matrix", values, report)
     found = read_table(node, _FIELDS, report, "[sim]") or {}
-    return SimTable(found.get("name", source.document.path.stem), found.get("user", "caller"), report)
+    name, user = found.get("name", source.document.path.stem), found.get("user", "caller")
+    return SimTable(name, user, found.get("seed"), report)

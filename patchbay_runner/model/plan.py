@@ -39,12 +39,16 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place."""
+    """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place.
+
+    `seed` decides the fate of every impaired link's packets; None leaves it to the engine.
+    """
 
     name: str
     source: str
     matrix: dict[str, Scalar] = {}
     user: SandboxUser = "caller"
+    seed: int | None = None
     topology: Topology = Topology()
     topology_name: str | None = None
     binaries: tuple[Binary, ...] = ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import zlib
 from dataclasses import dataclass, field
 from errno import ENOENT, EOPNOTSUPP
 
@@ -130,7 +130,9 @@ class NetemEngine:
 
     def _seed_of(self, name: str) -> int | None:
         """A seed of its own for every direction, the same in every run."""
-        return None if self._seed is None else self._seed << 32 ^ zlib.crc32(name.encode())
+        if self._seed is None:
+            return None
+        return int.from_bytes(hashlib.blake2b(f"{self._seed}/{name}".encode(), digest_size=8).digest())
 
 
 def _near_end(port: LinkPort) -> _End:
