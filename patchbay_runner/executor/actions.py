@@ -24,6 +24,8 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.LinkUp: network_steps.link_up,
     steps.SetDefaultRoute: network_steps.set_default_route,
     steps.SetLinkCondition: network_steps.set_link_condition,
+    steps.SetDownlink: network_steps.set_downlink,
+    steps.SetUplink: network_steps.set_uplink,
     steps.Replug: network_steps.replug,
     steps.AddInterface: network_steps.add_interface,
     steps.RemoveInterface: network_steps.remove_interface,

@@ -45,6 +45,12 @@ class Network(Protocol):
     ) -> None:
         """None clears. Raises LabError."""
 
+    def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
+        """None clears. Raises LabError."""
+
+    def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
+        """None clears. Raises LabError."""
+
     def verdict(self) -> str | None:
         """Why the network was not what was asked for, None if it was. Asked once, at the end. Raises LabError."""
 

@@ -13,9 +13,11 @@ from patchbay_runner.model.steps import (
     RenewAddress,
     Replug,
     SetDefaultRoute,
+    SetDownlink,
     SetFirewall,
     SetLinkCondition,
     SetNat,
+    SetUplink,
 )
 
 
@@ -38,6 +40,16 @@ async def set_link_condition(session: Session, step: SetLinkCondition, resolver:
     """Impairs a link, or clears it."""
     device = await resolver.text(step.device)
     session.network.set_link_condition(device, step.interface, step.condition, step.direction)
+
+
+async def set_downlink(session: Session, step: SetDownlink, resolver: Resolver) -> None:
+    """Impairs what a router sends into its LAN, or clears it."""
+    session.network.set_downlink(step.router, step.condition)
+
+
+async def set_uplink(session: Session, step: SetUplink, resolver: Resolver) -> None:
+    """Impairs what a router sends to its uplink, or clears it."""
+    session.network.set_uplink(step.router, step.condition)
 
 
 async def replug(session: Session, step: Replug, resolver: Resolver) -> None:

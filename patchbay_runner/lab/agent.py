@@ -35,6 +35,7 @@ _CHANGES: dict[type[Any], Callable[..., None]] = {
     commands.RenewAddress: Lab.renew_address,
     commands.SetLinkCondition: Lab.set_link_condition,
     commands.SetDownlink: Lab.set_downlink,
+    commands.SetUplink: Lab.set_uplink,
     commands.SetNat: Lab.set_nat,
     commands.FlushNat: Lab.flush_nat,
     commands.SetFirewall: Lab.set_firewall,

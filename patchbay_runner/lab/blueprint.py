@@ -171,8 +171,12 @@ class _Drawing:
     def _lan_interface(self, owner: str) -> InterfaceBlueprint:
         lan = self._plan.lans[owner]
         mtu = self._lan_mtu(owner)
-        routes = (*self._routes[owner], *narrow_members(lan.members, self._mtus, mtu))
+        known = tuple(member for member in lan.members if not self._is_black_hole(member.node))
+        routes = (*self._routes[owner], *narrow_members(known, self._mtus, mtu))
         return InterfaceBlueprint(lan.gateway, BRIDGE_INDEX, mtu, lan.members, routes)
+
+    def _is_black_hole(self, node: str) -> bool:
+        return node in self._routers and self._routers[node].block_icmp_frag_needed
 
     def _bridges(self, owner: str) -> tuple[Bridge, ...]:
         lan = self._plan.lans[owner]

@@ -138,6 +138,13 @@ class SetDownlink(Command, frozen=True):
     condition: LinkCondition | None = None
 
 
+class SetUplink(Command, frozen=True):
+    """Impairs what a router sends to its uplink, or clears it. Replies `Done`."""
+
+    router: str
+    condition: LinkCondition | None = None
+
+
 class SetNat(Command, frozen=True):
     """Changes a router's NAT. Replies `Done`."""
 
@@ -176,6 +183,7 @@ Change = (
     | RenewAddress
     | SetLinkCondition
     | SetDownlink
+    | SetUplink
     | SetNat
     | FlushNat
     | SetFirewall

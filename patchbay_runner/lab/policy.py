@@ -10,6 +10,7 @@ import msgspec
 from patchbay_runner.lab.addressing import LAN_BRIDGE, AddressPlan, Port
 from patchbay_runner.lab.firewall import FIREWALL_TABLE, firewall_ruleset
 from patchbay_runner.lab.nat import NAT_TABLE, NatPlacement, nat_ruleset, nat_sysctls
+from patchbay_runner.lab.path_mtu import BLACK_HOLE_TABLE, black_hole_ruleset
 from patchbay_runner.lab.routing import Route
 from patchbay_runner.model.topology import Router
 
@@ -31,6 +32,8 @@ def router_policy(router: Router, plan: AddressPlan, inside: Sequence[Route]) ->
         sysctls += nat_sysctls(router.nat.config).items()
     if not router.firewall.config.is_open:
         rulesets[f"inet {FIREWALL_TABLE}"] = firewall_ruleset(router.firewall.config, wan.interface)
+    if router.block_icmp_frag_needed:
+        rulesets[f"inet {BLACK_HOLE_TABLE}"] = black_hole_ruleset()
     return Policy(tuple(sysctls), rulesets)
 
 

@@ -70,7 +70,8 @@ def _announced(router: Router, routers: Mapping[str, Router], plan: AddressPlan)
         wan = plan.wan(child)
         v4 = None if child.nat.config is not None or wan.v4 is None else v4
         v6 = None if child.nat_v6 is not NatV6.NONE or wan.v6 is None else v6
-        mtu = min(mtu, lan_mtu(child))
+        # Above a black hole nobody knows how narrow it is and what lies behind it, or they would tell.
+        mtu = DEFAULT_MTU if child.block_icmp_frag_needed else min(mtu, lan_mtu(child))
         above = None if child.upstream is None else routers[child.upstream]
         narrow = mtu if mtu < lan_mtu(above) else None
         owner = IX if above is None else above.name

@@ -82,6 +82,8 @@ class RunningNetwork:
         for router in self.topology.routers:
             if router.downlink is not None:
                 self._links.set(self._lan_port(router.name), router.downlink, "down")
+            if router.uplink is not None:
+                self._links.set(self._uplink_port(router.name), router.uplink, "up")
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
@@ -162,6 +164,11 @@ class RunningNetwork:
         """Impairs what a router sends into its LAN, None clears it; traffic between members is not touched."""
         self._links.set(self._lan_port(self._router(router)), condition, "down")
         self._emit("downlink_condition_changed", router=router, condition=condition)
+
+    def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
+        """Impairs what a router sends to its upstream or the exchange, None clears it."""
+        self._links.set(self._uplink_port(self._router(router)), condition, "up")
+        self._emit("uplink_condition_changed", router=router, condition=condition)
 
     def verdict(self) -> str | None:
         """Why the network was not what was asked for, None if it was; reports every impaired link's statistics."""
@@ -254,17 +261,23 @@ class RunningNetwork:
         raise LabError(f"it has no interface {interface!r}", device)
 
     def _link_port(self, device: str, interface: str) -> LinkPort:
-        blueprint = self._interface(device, interface)
-        cable = blueprint.cable
+        return self._cable_port(self._interface(device, interface))
+
+    def _uplink_port(self, router: str) -> LinkPort:
+        node = self._blueprint.nodes[router]
+        return self._cable_port(next(each for each in node.interfaces if each.port.interface == node.default_interface))
+
+    def _cable_port(self, blueprint: InterfaceBlueprint) -> LinkPort:
+        node, interface, cable = blueprint.port.node, blueprint.port.interface, blueprint.cable
         assert cable is not None
         return LinkPort(
-            name=f"{device}.{interface}",
+            name=f"{node}.{interface}",
             node=cable.owner,
             netns=self._namespaces[cable.owner],
             port=cable.port_name,
             ifindex=cable.port_index,
-            far_node=device,
-            far_netns=self._namespaces[device],
+            far_node=node,
+            far_netns=self._namespaces[node],
             far_interface=interface,
             far_ifindex=blueprint.index,
         )

@@ -25,6 +25,8 @@ _INTERFACE_KEYS = {
 _ROUTER_KEYS = {
     "replug": "to",
     "add-iface": "gateway",
+    "set-downlink": "router",
+    "set-uplink": "router",
     "set-nat": "router",
     "flush-nat": "router",
     "set-firewall": "router",

@@ -27,9 +27,11 @@ from patchbay_runner.model.steps import (
     Replug,
     Run,
     SetDefaultRoute,
+    SetDownlink,
     SetFirewall,
     SetLinkCondition,
     SetNat,
+    SetUplink,
     Spawn,
     Step,
     Wait,
@@ -87,8 +89,11 @@ def _router(router: Router) -> Table:
         table["pool"] = router.pool.value
     if router.firewall != Firewall():
         table["firewall"] = _firewall(router.firewall)
-    if router.downlink is not None:
-        table["downlink_condition"] = _condition(router.downlink)
+    if router.block_icmp_frag_needed:
+        table["block_icmp_frag_needed"] = True
+    for key, condition in (("downlink_condition", router.downlink), ("uplink_condition", router.uplink)):
+        if condition is not None:
+            table[key] = _condition(condition)
     return table | _advertisements(router.ra)
 
 
@@ -193,6 +198,11 @@ def _set_link_condition(step: SetLinkCondition) -> Table:
     )
 
 
+def _set_lan_condition(step: SetDownlink | SetUplink) -> Table:
+    condition = None if step.condition is None else _condition(step.condition)
+    return {"router": step.router} | _given(condition=condition)
+
+
 _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     Run: _process,
     Spawn: _process,
@@ -205,6 +215,8 @@ _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     LinkUp: _link,
     SetDefaultRoute: lambda step: {"device": step.device, "to": step.to},
     SetLinkCondition: _set_link_condition,
+    SetDownlink: _set_lan_condition,
+    SetUplink: _set_lan_condition,
     Replug: lambda step: {"device": step.device, "interface": step.interface, "to": step.to},
     AddInterface: lambda step: {"device": step.device, "interface": step.interface, "gateway": step.gateway},
     RemoveInterface: _link,

@@ -52,8 +52,11 @@ _ROUTER: dict[str, Any] = {
     "pool": choice({kind.value: kind for kind in Pool}),
     "mtu": _MTU,
     "firewall": firewall,
+    "block_icmp_frag_needed": boolean,
     "downlink_condition": condition,
     "downlink": condition,
+    "uplink_condition": condition,
+    "uplink": condition,
     "ra_enabled": boolean,
     "ra_interval_secs": integer(1, 1800),
     "ra_lifetime_secs": integer(0, 9000),
@@ -123,18 +126,19 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         written.is_open = True
         return
     check_node_name(node.value["name"], values["name"], "router", report)
-    if "downlink" in values and "downlink_condition" in values:
-        report.error(
-            node.value["downlink"], '"downlink" is another name of "downlink_condition", which is here as well'
-        )
-    downlink = values.get("downlink_condition", values.get("downlink"))
+    for alias in ("downlink", "uplink"):
+        if {alias, f"{alias}_condition"} <= values.keys():
+            message = f"{quote(alias)} is another name of {quote(f'{alias}_condition')}, which is here as well"
+            report.error(node.value[alias], message)
     values = values.get("preset", {}) | values
     router = Router(
         name=values["name"],
         upstream=values.get("upstream"),
         region=values.get("region"),
         mtu=values.get("mtu"),
-        downlink=downlink,
+        block_icmp_frag_needed=values.get("block_icmp_frag_needed", False),
+        downlink=values.get("downlink_condition", values.get("downlink")),
+        uplink=values.get("uplink_condition", values.get("uplink")),
         ra=_advertisements(values),
         origin=node.origin,
         **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "pool", "firewall") if key in values},

@@ -139,6 +139,20 @@ class SetLinkCondition(StepBase, frozen=True, kw_only=True, omit_defaults=True, 
     direction: Direction = "up"
 
 
+class SetDownlink(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-downlink"):
+    """Impairs what a router sends into its LAN; `condition` None clears it."""
+
+    router: str
+    condition: LinkCondition | None = None
+
+
+class SetUplink(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-uplink"):
+    """Impairs what a router sends to its uplink; `condition` None clears it."""
+
+    router: str
+    condition: LinkCondition | None = None
+
+
 class Replug(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="replug"):
     """Moves an interface to the LAN of router `to`, with new addresses."""
 
@@ -201,6 +215,8 @@ Step = (
     | LinkUp
     | SetDefaultRoute
     | SetLinkCondition
+    | SetDownlink
+    | SetUplink
     | Replug
     | AddInterface
     | RemoveInterface

@@ -64,7 +64,9 @@ class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
 class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A router. `upstream` None is the internet exchange; `mtu` None is the kernel's 1,500.
 
-    `pool` None is private where the router translates IPv4, else public.
+    `pool` None is private where the router translates IPv4, else public. `downlink` is what befalls packets that the
+    router sends into its LAN, `uplink` those that it sends the other way. `block_icmp_frag_needed` makes it a black
+    hole of path MTU discovery, in both families.
     """
 
     name: str
@@ -76,7 +78,9 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pool: Pool | None = None
     mtu: int | None = None
     firewall: Firewall = Firewall()
+    block_icmp_frag_needed: bool = False
     downlink: LinkCondition | None = None
+    uplink: LinkCondition | None = None
     ra: RouterAdvertisements = RouterAdvertisements()
     origin: Origin = Origin()
 

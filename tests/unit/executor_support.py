@@ -88,6 +88,12 @@ class LocalNetwork:
         latency = str(condition and condition.latency_ms)
         self._change("set_link_condition", device, interface, latency, direction)
 
+    def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
+        self.calls.append(("set_downlink", router, str(condition and condition.latency_ms)))
+
+    def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
+        self.calls.append(("set_uplink", router, str(condition and condition.latency_ms)))
+
     def verdict(self) -> str | None:
         return self.overload
 

@@ -35,9 +35,11 @@ from patchbay_runner.model.steps import (
     ResultKeys,
     Run,
     SetDefaultRoute,
+    SetDownlink,
     SetFirewall,
     SetLinkCondition,
     SetNat,
+    SetUplink,
     Spawn,
     Wait,
     WaitFor,
@@ -293,6 +295,8 @@ def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> No
         RenewAddress(device="web", interface="eth1"),
         SetNat(router="home", nat=nat_mode("corporate")),
         FlushNat(router="home"),
+        SetDownlink(router="home", condition=LinkCondition(latency_ms=7)),
+        SetUplink(router="home"),
         SetFirewall(router="home", firewall=firewall_mode("captive-portal")),
     )
     assert bench.network.calls == [
@@ -302,6 +306,8 @@ def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> No
         ("renew_address", "web", "eth1"),
         ("set_nat", "home", "corporate"),
         ("flush_nat", "home"),
+        ("set_downlink", "home", "7"),
+        ("set_uplink", "home", "None"),
         ("set_firewall", "home", "captive-portal"),
     ]
     assert bench.recorder.log("before") == b"198.18.1.2\n"

@@ -23,6 +23,7 @@ def topologies(draw: st.DrawFn, max_routers: int = 12, max_devices: int = 12) ->
             ip_support=draw(st.sampled_from(IpSupport)),
             pool=draw(st.sampled_from([None, None, *Pool])),
             mtu=draw(st.sampled_from([None, 1420, 1280])),
+            block_icmp_frag_needed=draw(st.booleans()),
         )
         for i in range(count)
     ]

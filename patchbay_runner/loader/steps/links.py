@@ -1,11 +1,11 @@
-"""`link-down`, `link-up`, `set-default-route` and `set-link-condition`."""
+"""`link-down`, `link-up`, `set-default-route`, `set-link-condition`, `set-downlink` and `set-uplink`."""
 
 from __future__ import annotations
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
 from patchbay_runner.model.links import Direction
-from patchbay_runner.model.steps import LinkDown, LinkUp, SetDefaultRoute, SetLinkCondition
+from patchbay_runner.model.steps import LinkDown, LinkUp, SetDefaultRoute, SetDownlink, SetLinkCondition, SetUplink
 
 
 def build_link_down(table: Table, report: Report) -> Built | None:
@@ -46,3 +46,19 @@ def build_set_link_condition(table: Table, report: Report) -> Built | None:
         direction=table.get("direction", usual),
     )
     return Built(step, uses=tuple(table.uses_in("device")))
+
+
+def build_set_downlink(table: Table, report: Report) -> Built | None:
+    """A `set-downlink` step."""
+    return _of_router(SetDownlink, table)
+
+
+def build_set_uplink(table: Table, report: Report) -> Built | None:
+    """A `set-uplink` step."""
+    return _of_router(SetUplink, table)
+
+
+def _of_router(kind: type[SetDownlink | SetUplink], table: Table) -> Built | None:
+    if "router" not in table.values:
+        return None
+    return Built(kind(**table.base(), router=table.get("router"), condition=table.get("condition")))

@@ -137,6 +137,8 @@ ACTIONS: dict[str, Action] = {
             ("device",),
             ("env",),
         ),
+        Action("set-downlink", links.build_set_downlink, ("router", "condition"), ("router",), ("device", "env")),
+        Action("set-uplink", links.build_set_uplink, ("router", "condition"), ("router",), ("device", "env")),
         Action("replug", changes.build_replug, ("interface", "to"), ("device", "to"), ("env",)),
         Action(
             "add-iface",
