@@ -1,4 +1,19 @@
-from patchbay_runner.cli.main import main
+"""The entry point of the `patchbay` script and of `python -m patchbay_runner`."""
+
+# Not `signal`: importing that takes long enough for a Ctrl-C to fall into it.
+import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
+
+
+def main() -> None:
+    """Runs the command line. Ctrl-C while Python imports ends the process as it does any other, without a traceback."""
+    heed = _signal.getsignal(_signal.SIGINT)
+    if heed is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    from patchbay_runner.cli import main as cli  # noqa: PLC0415
+
+    _signal.signal(_signal.SIGINT, heed)
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

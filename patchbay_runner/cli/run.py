@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +17,11 @@ from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
 from patchbay_runner.cli.session import Session
 from patchbay_runner.cli.supervision import Interruption
-from patchbay_runner.errors import NotBuilt
+from patchbay_runner.errors import HostError, NotBuilt
 from patchbay_runner.kernel.sandbox import Zygote
 from patchbay_runner.loader import load
 from patchbay_runner.model.plan import Plan
-from patchbay_runner.results.files import calling_user
+from patchbay_runner.results.files import Owner, calling_user
 from patchbay_runner.results.run import RunDirectory
 
 
@@ -69,7 +70,7 @@ def run(
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
         interruption = Interruption()
         interruption.note_signals()
-        directory = stack.enter_context(RunDirectory.create(work_dir, loaded.plans, owner))
+        directory = stack.enter_context(_new_run_directory(work_dir, loaded.plans, owner))
         session.run_directory = directory
         jobs = [
             SimJob(
@@ -86,6 +87,14 @@ def run(
             return asyncio.run(Scheduler(zygote, directory, jobs, interruption, is_verbose=is_verbose).run())
         finally:
             interruption.note_signals()
+
+
+def _new_run_directory(work_dir: Path, plans: Sequence[Plan], owner: Owner | None) -> RunDirectory:
+    try:
+        return RunDirectory.create(work_dir, plans, owner)
+    except HostError as error:
+        elsewhere = f"patchbay run --work-dir {Path(tempfile.gettempdir()) / 'patchbay'} ..."
+        raise HostError(error.problem, error.remedy or elsewhere) from error
 
 
 def refuse_unbuilt(plans: Sequence[Plan]) -> None:
