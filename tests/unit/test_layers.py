@@ -15,8 +15,8 @@ import pytest
 
 PACKAGE = "patchbay_runner"
 EVERYTHING = "everything"
-# Files beside the layers: the version, which every layer may read, and the entry point, which imports the command line when
-# it is called.
+# Files beside the layers: the version, which every layer may read, and the entry point, which imports the command line
+# when it is called.
 BESIDE = {"__init__": frozenset[str](), "__main__": frozenset({"cli"})}
 TERMINAL_LIBRARIES = {"click", "rich"}
 
