@@ -12,6 +12,7 @@ from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.steps import (
     AddInterface,
     Assert,
+    BreakRegionLink,
     FlushNat,
     GenCerts,
     GenFile,
@@ -21,6 +22,7 @@ from patchbay_runner.model.steps import (
     RemoveInterface,
     RenewAddress,
     Replug,
+    RestoreRegionLink,
     SetDefaultRoute,
     SetDownlink,
     SetFirewall,
@@ -78,4 +80,6 @@ _SUMMARIES: dict[type[Step], Callable[[Any], str]] = {
     SetNat: lambda step: f"{step.router}: {step.nat.mode}",
     FlushNat: lambda step: step.router,
     SetFirewall: lambda step: f"{step.router}: {step.firewall.mode}",
+    BreakRegionLink: lambda step: " and ".join(step.regions),
+    RestoreRegionLink: lambda step: " and ".join(step.regions),
 }

@@ -33,4 +33,6 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.SetNat: network_steps.set_nat,
     steps.FlushNat: network_steps.flush_nat,
     steps.SetFirewall: network_steps.set_firewall,
+    steps.BreakRegionLink: network_steps.break_region_link,
+    steps.RestoreRegionLink: network_steps.restore_region_link,
 }

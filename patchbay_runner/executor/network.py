@@ -74,3 +74,9 @@ class Network(Protocol):
 
     def set_firewall(self, router: str, firewall: Firewall) -> None:
         """Raises LabError."""
+
+    def break_region_link(self, a: str, b: str) -> None:
+        """Raises LabError, also for a link that is broken already."""
+
+    def restore_region_link(self, a: str, b: str) -> None:
+        """Raises LabError, also for a link that is not broken."""

@@ -6,12 +6,14 @@ from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import (
     AddInterface,
+    BreakRegionLink,
     FlushNat,
     LinkDown,
     LinkUp,
     RemoveInterface,
     RenewAddress,
     Replug,
+    RestoreRegionLink,
     SetDefaultRoute,
     SetDownlink,
     SetFirewall,
@@ -85,3 +87,13 @@ async def flush_nat(session: Session, step: FlushNat, resolver: Resolver) -> Non
 async def set_firewall(session: Session, step: SetFirewall, resolver: Resolver) -> None:
     """Changes what a router lets through."""
     session.network.set_firewall(step.router, step.firewall)
+
+
+async def break_region_link(session: Session, step: BreakRegionLink, resolver: Resolver) -> None:
+    """Parts two regions."""
+    session.network.break_region_link(*step.regions)
+
+
+async def restore_region_link(session: Session, step: RestoreRegionLink, resolver: Resolver) -> None:
+    """Joins two regions again."""
+    session.network.restore_region_link(*step.regions)

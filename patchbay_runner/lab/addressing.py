@@ -13,6 +13,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.pools import IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6, V4Pool, subnets_v6
+from patchbay_runner.lab.regions import with_region_routers
 from patchbay_runner.model.topology import IpSupport, Pool, Router, Topology
 
 IX = "ix"
@@ -86,7 +87,7 @@ class AddressPlan(msgspec.Struct, frozen=True):
 
 
 def wan_interface(router: Router) -> str:
-    return IX_WAN if router.upstream is None else SUB_WAN
+    return IX_WAN if router.upstream is None and router.region is None else SUB_WAN
 
 
 def routers_outside_in(topology: Topology) -> list[Router]:
@@ -115,7 +116,7 @@ def routers_outside_in(topology: Topology) -> list[Router]:
 
 def plan_addresses(topology: Topology) -> AddressPlan:
     """Raises LabError when the topology cannot be addressed (a pool is full, a gateway is unknown)."""
-    return _Planner(topology).plan()
+    return _Planner(with_region_routers(topology)).plan()
 
 
 class _Planner:

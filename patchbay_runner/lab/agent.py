@@ -39,6 +39,8 @@ _CHANGES: dict[type[Any], Callable[..., None]] = {
     commands.SetNat: Lab.set_nat,
     commands.FlushNat: Lab.flush_nat,
     commands.SetFirewall: Lab.set_firewall,
+    commands.BreakRegionLink: Lab.break_region_link,
+    commands.RestoreRegionLink: Lab.restore_region_link,
 }
 
 

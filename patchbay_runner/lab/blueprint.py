@@ -5,6 +5,7 @@ Interface indices are part of it, so that one batch of kernel requests can refer
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,8 @@ from patchbay_runner.lab.addressing import (
     wan_interface,
 )
 from patchbay_runner.lab.policy import forwarding, router_policy
+from patchbay_runner.lab.region_links import link_fallbacks, link_routes, region_cables
+from patchbay_runner.lab.regions import region_routers_of, with_region_routers
 from patchbay_runner.lab.routing import DEFAULT_MTU, Route, default_routes, lan_mtu, narrow_members, routes_inside
 from patchbay_runner.model.topology import Device, Router, Topology
 
@@ -32,19 +35,23 @@ _FIRST_PORT_INDEX = 16
 
 
 class Cable(msgspec.Struct, frozen=True):
-    """The veth pair behind a member's interface: its other end is a port of a bridge of node `owner`."""
+    """The veth pair behind an interface: its other end is in node `owner`, as a port of a bridge.
+
+    Without a bridge it is an interface there, with a hardware address that matters.
+    """
 
     owner: str
     port_name: str
     port_index: int
-    bridge_index: int
+    bridge_index: int | None
+    port_mac: bytes = b""
 
 
 class InterfaceBlueprint(msgspec.Struct, frozen=True):
-    """A node's own interface; a bridge has no cable. `routes` leave by it.
+    """A node's own interface; a bridge, and the end of a cable that another node makes, has no cable.
 
-    `neighbours` are the ports whose hardware addresses the node knows for good. `is_crowded` tells a LAN where knowing
-    all others takes more than the host has room for.
+    `routes` leave by it. `neighbours` are the ports whose hardware addresses the node knows for good. `is_crowded`
+    tells a LAN where knowing all others takes more than the host has room for.
     """
 
     port: Port
@@ -54,6 +61,11 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
     cable: Cable | None = None
     is_crowded: bool = False
+
+    @property
+    def is_lan(self) -> bool:
+        """Whether it is the bridge of the node's own LAN."""
+        return self.index == BRIDGE_INDEX and self.cable is None
 
 
 class Bridge(msgspec.Struct, frozen=True):
@@ -94,8 +106,10 @@ def draw_blueprint(topology: Topology, plan: AddressPlan | None = None) -> Bluep
 
 class _Drawing:
     def __init__(self, topology: Topology, plan: AddressPlan) -> None:
+        topology = with_region_routers(topology)
         self._topology = topology
         self._plan = plan
+        self._region_cables = region_cables(topology)
         self._routers = {router.name: router for router in topology.routers}
         self._mtus: dict[tuple[str, str], int] = {}
         self._routes = routes_inside(topology, plan)
@@ -107,7 +121,9 @@ class _Drawing:
 
     def blueprint(self) -> Blueprint:
         nodes = {IX: self._exchange()}
-        nodes |= {router.name: self._router(router) for router in routers_outside_in(self._topology)}
+        # The first of two linked regions owns the cable between them.
+        ordered = (*region_routers_of(self._topology), *(router.name for router in routers_outside_in(self._topology)))
+        nodes |= {name: self._router(self._routers[name]) for name in dict.fromkeys(ordered)}
         nodes |= {device.name: self._device(device) for device in self._topology.devices}
         return Blueprint(self._plan, nodes)
 
@@ -134,7 +150,11 @@ class _Drawing:
             v4=router.ip_support.v4,
             v6=router.ip_support.v6,
             bridges=self._bridges(router.name),
-            interfaces=(self._member_interface(wan, is_default=True), self._lan_interface(router.name)),
+            interfaces=(
+                self._member_interface(wan, is_default=True),
+                self._lan_interface(router.name),
+                *self._link_interfaces(router.name),
+            ),
             default_interface=wan.interface,
             sysctls=policy.sysctls,
             rulesets=policy.rulesets,
@@ -172,11 +192,29 @@ class _Drawing:
         lan = self._plan.lans[owner]
         mtu = self._lan_mtu(owner)
         known = tuple(member for member in lan.members if not self._is_black_hole(member.node))
-        routes = (*self._routes[owner], *narrow_members(known, self._mtus, mtu))
+        routes = (*self._routes[owner], *narrow_members(known, self._mtus, mtu), *self._link_fallbacks(owner))
         return InterfaceBlueprint(lan.gateway, BRIDGE_INDEX, mtu, lan.members, routes)
 
     def _is_black_hole(self, node: str) -> bool:
         return node in self._routers and self._routers[node].block_icmp_frag_needed
+
+    def _link_interfaces(self, router: str) -> Iterator[InterfaceBlueprint]:
+        for cable in self._region_cables:
+            near, far = cable.ends
+            if router == near.node:
+                yield self._link_interface(near, far, None)
+            elif router == far.node:
+                yield self._link_interface(far, near, Cable(near.node, near.interface, near.index, None, near.mac))
+
+    def _link_interface(self, here: Port, there: Port, cable: Cable | None) -> InterfaceBlueprint:
+        routes = tuple(link_routes(there, self._plan, self._routes[there.node]))
+        return InterfaceBlueprint(here, here.index, DEFAULT_MTU, (there,), routes, cable)
+
+    def _link_fallbacks(self, router: str) -> Iterator[Route]:
+        for cable in self._region_cables:
+            for here, there in (cable.ends, cable.ends[::-1]):
+                if here.node == router:
+                    yield from link_fallbacks(there, self._plan, self._routes[there.node])
 
     def _bridges(self, owner: str) -> tuple[Bridge, ...]:
         lan = self._plan.lans[owner]

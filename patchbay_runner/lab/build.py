@@ -112,16 +112,25 @@ class NetworkBuilder:
 
     def _open_lan(self, node: NodeBlueprint) -> None:
         """Raises the bridges, then gives the LAN's interface its addresses, neighbours and routes."""
-        lan = next(interface for interface in node.interfaces if interface.cable is None)
+        lan = next(interface for interface in node.interfaces if interface.is_lan)
         batch = [netlink.no_generated_addresses(lan.index)] if lan.port.v6 is not None else []
         # Before the bridge is up: meanwhile its closed ports swallow what the members say when they come up.
         batch += requests.neighbour_requests(lan)
         batch += [netlink.set_up(bridge.index) for bridge in reversed(node.bridges)]
         self._sockets[node.name].batch([*batch, *requests.address_requests(lan), *requests.route_requests(lan)])
+        self._raise_far_ends(node)
         for ruleset in node.rulesets.values():
             nftables.load(self.namespaces[node.name], ruleset, node.name)
         # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
         self._sysctls.write(node.name, node.sysctls)
+
+    def _raise_far_ends(self, node: NodeBlueprint) -> None:
+        """Raises the node's interfaces at cables that other nodes have made."""
+        for interface in node.interfaces:
+            if interface.cable is None and not interface.is_lan:
+                # It came when ports were to have no IPv6, which it is to have.
+                self._sysctls.write(node.name, ((f"ipv6/conf/{interface.port.interface}/disable_ipv6", "0"),))
+                self._sockets[node.name].batch(list(requests.member_requests(interface)))
 
 
 def _discard(made: tuple[int, NetlinkSocket]) -> None:

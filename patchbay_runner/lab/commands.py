@@ -165,6 +165,20 @@ class SetFirewall(Command, frozen=True):
     firewall: Firewall
 
 
+class BreakRegionLink(Command, frozen=True):
+    """Parts two linked regions. Replies `Done`."""
+
+    a: str
+    b: str
+
+
+class RestoreRegionLink(Command, frozen=True):
+    """Joins two regions that were parted. Replies `Done`."""
+
+    a: str
+    b: str
+
+
 class State(Command, frozen=True):
     """Asks for the lab's state. Replies `NodeList`."""
 
@@ -187,6 +201,8 @@ Change = (
     | SetNat
     | FlushNat
     | SetFirewall
+    | BreakRegionLink
+    | RestoreRegionLink
 )
 AnyCommand = Build | Spawn | Wait | Signal | Socket | Change | State | Connect
 

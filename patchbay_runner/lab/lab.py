@@ -81,6 +81,7 @@ class Lab(RunningNetwork):
             "ix": ix_state(self.plan),
             "routers": {router.name: self.router_state(router.name) for router in self.topology.routers},
             "devices": {device.name: self.device_state(device.name) for device in self.topology.devices},
+            **self.regions_state(),
         }
 
     def variables(self) -> Mapping[str, str]:
@@ -146,6 +147,10 @@ class Lab(RunningNetwork):
         self._emit("ix_created", **state["ix"])
         for name, fields in state["routers"].items():
             self._emit("router_added", name=name, **fields)
+        for name, fields in state["regions"].items():
+            self._emit("region_added", name=name, **fields)
+        for fields in state["region_links"]:
+            self._emit("region_link_added", **fields)
         for name, fields in state["devices"].items():
             self._emit("device_added", name=name, **fields)
 

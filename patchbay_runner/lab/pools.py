@@ -1,4 +1,4 @@
-"""Where the lab's prefixes come from: disjoint pools for the exchange, for public and for private LANs. Pure."""
+"""Where the lab's prefixes come from: disjoint pools for the exchange, LANs and region links. Pure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
 PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
 PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
 PRIVATE_V6 = IPv6Network("fd10::/48")
+# Cables between region routers: RFC 5737 documentation space, a /30 each, and a unique local /126 of a /64 each.
+REGION_LINKS_V4 = (IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24"))
+REGION_LINKS_V6 = IPv6Network("fd11::/48")
 
 _LONGEST_V4_PREFIX = 24
 # Hosts kept free on every LAN for interfaces that are added or plugged over while the lab runs.

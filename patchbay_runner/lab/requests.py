@@ -17,6 +17,9 @@ from patchbay_runner.lab.routing import Route
 _CROWDED_REACHABLE_MS = 4000
 _CROWDED_QUEUE_BYTES = 4 << 20
 
+# Behind the kernel's own for a route that names none: 0 for IPv4, 1,024 for IPv6.
+_LAST_METRIC = 4096
+
 
 def bridge_requests(bridge: Bridge) -> Iterator[bytes]:
     """Makes a bridge, down, and joins a further one to the first of its LAN by a cable."""
@@ -33,12 +36,20 @@ def bridge_requests(bridge: Bridge) -> Iterator[bytes]:
 
 
 def cable_request(interface: InterfaceBlueprint, owner_netns: int) -> bytes:
-    """Makes the veth pair of a member's interface, sent inside the member's namespace."""
+    """Makes the veth pair of an interface, sent inside its namespace. A port is up; an interface is to be raised."""
     cable, port = interface.cable, interface.port
     assert cable is not None
-    near = netlink.LinkEnd(cable.port_name, mtu=interface.mtu, ifindex=cable.port_index, netns_fd=owner_netns, up=True)
+    is_port = cable.bridge_index is not None
+    near = netlink.LinkEnd(
+        cable.port_name,
+        mac=cable.port_mac,
+        mtu=interface.mtu,
+        ifindex=cable.port_index,
+        netns_fd=owner_netns,
+        up=is_port,
+    )
     far = netlink.LinkEnd(port.interface, mac=port.mac, mtu=interface.mtu, ifindex=interface.index)
-    return netlink.veth(near, far, master=cable.bridge_index)
+    return netlink.veth(near, far, master=cable.bridge_index or 0)
 
 
 def address_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
@@ -69,6 +80,13 @@ def route_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
 
 def netlink_route(route: Route, index: int) -> netlink.Route:
     destination = route.destination
+    if route.is_blackhole:
+        return netlink.Route(
+            destination.network_address.packed,
+            destination.prefixlen,
+            metric=_LAST_METRIC,
+            kind=netlink.RouteKind.BLACKHOLE,
+        )
     return netlink.Route(
         destination.network_address.packed,
         destination.prefixlen,

@@ -14,11 +14,15 @@ DEFAULT_MTU = 1500
 
 
 class Route(msgspec.Struct, frozen=True):
-    """`mtu` is set where the path behind the next hop carries less than the outgoing interface."""
+    """`mtu` is set where the path behind the next hop carries less than the outgoing interface.
+
+    A blackhole leaves by no interface, and is for packets that no other route to the same destination takes.
+    """
 
     destination: IPv4Network | IPv6Network
     via: IPv4Address | IPv6Address | None
     mtu: int | None = None
+    is_blackhole: bool = False
 
 
 def default_routes(gateway: Port, member: Port) -> tuple[Route, ...]:

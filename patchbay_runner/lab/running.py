@@ -16,16 +16,18 @@ from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import replan, requests
-from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, plan_addresses
+from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port, plan_addresses
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
 from patchbay_runner.lab.links import LinkConditions
 from patchbay_runner.lab.reconcile import NodeChange, changes
+from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.replan import Network
-from patchbay_runner.lab.state import device_state, router_state
+from patchbay_runner.lab.state import device_state, link_names, region_link_state, region_state, router_state
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
+from patchbay_runner.model.regions import declared_regions
 from patchbay_runner.model.topology import Interface, Topology
 
 # The kernel looks at carriers in a work queue, at once or within a second.
@@ -84,6 +86,9 @@ class RunningNetwork:
                 self._links.set(self._lan_port(router.name), router.downlink, "down")
             if router.uplink is not None:
                 self._links.set(self._uplink_port(router.name), router.uplink, "up")
+        for cable in region_cables(self.topology):
+            for end, condition in ((cable.near, cable.link.a_to_b), (cable.far, cable.link.b_to_a)):
+                self._links.set(self._region_port(end), condition, "down")
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
@@ -102,7 +107,8 @@ class RunningNetwork:
         """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
         blueprint = self._interface(device, interface)
         self._send(device, list(requests.member_requests(blueprint)))
-        self._await_carrier(blueprint)
+        assert blueprint.cable is not None
+        self._await_carrier((device, blueprint.index), (blueprint.cable.owner, blueprint.cable.port_index))
         self._down.discard((device, interface))
         self._emit("link_up", device=device, iface=interface)
 
@@ -201,6 +207,34 @@ class RunningNetwork:
         )
         self._emit("firewall_changed", router=router, firewall=firewall.mode)
 
+    def break_region_link(self, a: str, b: str) -> None:
+        """Parts two regions: from now on nothing gets from one to the other, what is under way included."""
+        cable = self._region_cable(a, b)
+        if self.is_broken(cable):
+            raise LabError(f"the link to the region {b!r} is broken already", cable.near.node)
+        for end in cable.ends:
+            self._send(end.node, [netlink.set_up(end.index, up=False)])
+            self._down.add((end.node, end.interface))
+        self._emit("region_link_broken", **link_names(cable))
+
+    def restore_region_link(self, a: str, b: str) -> None:
+        """Joins two regions that `break_region_link` has parted."""
+        cable = self._region_cable(a, b)
+        if not self.is_broken(cable):
+            raise LabError(f"the link to the region {b!r} is not broken", cable.near.node)
+        for end in cable.ends:
+            self._send(end.node, [netlink.set_up(end.index)])
+        for end in cable.ends:
+            interface = next(each for each in self._blueprint.nodes[end.node].interfaces if each.port == end)
+            self._send(end.node, list(requests.member_requests(interface)))
+            self._down.discard((end.node, end.interface))
+        self._await_carrier(*((end.node, end.index) for end in cable.ends))
+        self._emit("region_link_restored", **link_names(cable))
+
+    def is_broken(self, cable: RegionCable) -> bool:
+        """Whether a link between regions is broken."""
+        return (cable.near.node, cable.near.interface) in self._down
+
     def device_state(self, device: str) -> dict[str, Any]:
         """As in `state.json`."""
         found = next(each for each in self.topology.devices if each.name == device)
@@ -210,6 +244,17 @@ class RunningNetwork:
     def router_state(self, router: str) -> dict[str, Any]:
         """As in `state.json`."""
         return router_state(next(each for each in self.topology.routers if each.name == router), self.plan)
+
+    def regions_state(self) -> dict[str, Any]:
+        """As in `state.json`: `regions` by name, and `region_links`."""
+        return {
+            "regions": {
+                region.name: region_state(region.name, self.plan) for region in declared_regions(self.topology.regions)
+            },
+            "region_links": [
+                region_link_state(cable, is_broken=self.is_broken(cable)) for cable in region_cables(self.topology)
+            ],
+        }
 
     def _become(self, network: Network) -> None:
         """Makes the kernel's network `network`, touching only what differs."""
@@ -236,16 +281,16 @@ class RunningNetwork:
             finally:
                 sysctls.close()
 
-    def _await_carrier(self, interface: InterfaceBlueprint) -> None:
-        """Waits until both ends of the cable carry packets: the kernel says so a moment after an interface is up."""
-        assert interface.cable is not None
-        ends = ((interface.port.node, interface.index), (interface.cable.owner, interface.cable.port_index))
+    def _await_carrier(self, *ends: tuple[str, int]) -> None:
+        """Waits until a cable's ends carry packets: the kernel says so a moment after an interface is up."""
         deadline_s = time.monotonic() + _CARRIER_PATIENCE_S
         for node, index in ends:
             with NetlinkSocket.inside(self._namespaces[node], node) as sock:
-                while any(link.ifindex == index and not link.carrier for link in netlink.dump_links(sock)):
+                while found := [
+                    link for link in netlink.dump_links(sock) if link.ifindex == index and not link.carrier
+                ]:
                     if time.monotonic() > deadline_s:
-                        raise LabError(f"{interface.port.interface} is up and carries nothing", interface.port.node)
+                        raise LabError(f"{found[0].name} is up and carries nothing", node)
                     time.sleep(0.0005)
 
     def _send(self, node: str, batch: list[bytes]) -> None:
@@ -284,6 +329,16 @@ class RunningNetwork:
 
     def _lan_port(self, router: str) -> LinkPort:
         return LinkPort(f"{router}.{LAN_BRIDGE}", router, self._namespaces[router], LAN_BRIDGE, BRIDGE_INDEX)
+
+    def _region_cable(self, a: str, b: str) -> RegionCable:
+        for cable in region_cables(self.topology):
+            if cable.link.pair == {a, b}:
+                return cable
+        raise LabError(f"there is no link between the regions {a!r} and {b!r}")
+
+    def _region_port(self, end: Port) -> LinkPort:
+        """An end of a region link, whose egress is its direction; the other is that of the other end."""
+        return LinkPort(f"{end.node}.{end.interface}", end.node, self._namespaces[end.node], end.interface, end.index)
 
     def _router(self, name: str) -> str:
         if all(each.name != name for each in self.topology.routers):

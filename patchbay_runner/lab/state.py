@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from patchbay_runner.lab.addressing import IX, AddressPlan, Port
+from patchbay_runner.lab.region_links import RegionCable
+from patchbay_runner.lab.regions import region_router
 from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.topology import Device, Router, Topology
 
@@ -33,6 +37,29 @@ def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
         },
         "devices": list(dict.fromkeys(member.node for member in lan.members)),
     }
+
+
+def region_state(region: str, plan: AddressPlan) -> dict[str, Any]:
+    """A region by its router, its own LAN and the routers that are on it."""
+    lan = plan.lans[region_router(region)]
+    return {
+        "router": lan.owner,
+        "cidr": str(lan.v4) if lan.v4 else None,
+        "cidr_v6": str(lan.v6) if lan.v6 else None,
+        "routers": [member.node for member in lan.members],
+    }
+
+
+def region_link_state(cable: RegionCable, *, is_broken: bool) -> dict[str, Any]:
+    """A link between regions, and the condition of each direction; None where there is none."""
+    conditions = {"a_to_b": cable.link.a_to_b, "b_to_a": cable.link.b_to_a}
+    asked = {key: None if each.is_clear else msgspec.to_builtins(each) for key, each in conditions.items()}
+    return {**link_names(cable), **asked, "broken": is_broken}
+
+
+def link_names(cable: RegionCable) -> dict[str, str]:
+    """The regions of a link, and their routers."""
+    return {"a": cable.link.a, "b": cable.link.b, "router_a": cable.near.node, "router_b": cable.far.node}
 
 
 def device_state(device: Device, plan: AddressPlan, down: frozenset[str]) -> dict[str, Any]:

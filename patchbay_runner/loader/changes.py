@@ -9,19 +9,23 @@ import msgspec
 
 from patchbay_runner.loader.network import Network, address_variables
 from patchbay_runner.loader.steps.draft import Draft, is_dynamic
-from patchbay_runner.model.steps import AddInterface, RemoveInterface, Replug, SetDefaultRoute
+from patchbay_runner.model.steps import AddInterface, BreakRegionLink, RemoveInterface, Replug, SetDefaultRoute
 from patchbay_runner.model.topology import Device, Interface
+
+REGION_ACTIONS = ("break-region-link", "restore-region-link")
 
 _replace = msgspec.structs.replace
 
 
 def is_changing(draft: Draft) -> bool:
     """Whether later steps are checked against another network than this one."""
-    return draft.action in _CHANGES
+    return draft.action in _CHANGES or draft.action in REGION_ACTIONS
 
 
 def network_after(draft: Draft, network: Network) -> Network:
     """What a step that is changing makes of a network. What it asks for wrongly, and was told, changes nothing."""
+    if draft.action in REGION_ACTIONS:
+        return _with_region_link(draft.step, network)
     if draft.step is None:
         doubtful = [draft.device] if draft.device else list(network.devices)
         return _replace(network, vague=network.vague.union(doubtful))
@@ -37,6 +41,15 @@ def network_after(draft: Draft, network: Network) -> Network:
         kept = {interface.name for interface in new.interfaces}
         removed |= {(old.name, each.name): draft.step.origin for each in old.interfaces if each.name not in kept}
     return _replace(network, devices=devices, variables=variables, removed=removed)
+
+
+def _with_region_link(step: Any, network: Network) -> Network:
+    if step is None:
+        return _replace(network, is_broken_known=False)
+    pair = frozenset(step.regions)
+    if isinstance(step, BreakRegionLink):
+        return _replace(network, broken={pair: step.origin} | network.broken)
+    return _replace(network, broken={other: origin for other, origin in network.broken.items() if other != pair})
 
 
 def _with_unknown_default(network: Network) -> Network:

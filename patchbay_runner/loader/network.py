@@ -9,6 +9,7 @@ import msgspec
 
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
+from patchbay_runner.loader.regions import check_region_of, check_regions
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.topology import Device, IpSupport, NatV6, Origin, Router, Topology
@@ -20,8 +21,9 @@ LEAST_IPV6_MTU = 1280
 class Network(msgspec.Struct, frozen=True):
     """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.
 
-    `is_open` and `vague` are those of the tables that it was read from. Steps change `devices` and `variables`;
-    `removed` says which step took an interface away, and `topology` is what the sim begins with.
+    `is_open` and `vague` are those of the tables that it was read from. Steps change `devices`, `variables` and
+    `broken`, the links between regions by the step that broke them; `removed` says which step took an interface away,
+    and `topology` is what the sim begins with.
     """
 
     topology: Topology = Topology()
@@ -34,9 +36,15 @@ class Network(msgspec.Struct, frozen=True):
     vague: frozenset[str] = frozenset()
     removed: dict[tuple[str, str], Origin] = {}
     is_default_known: bool = True
+    broken: dict[frozenset[str], Origin] = {}
+    is_broken_known: bool = True
 
     def has_node(self, name: str) -> bool:
-        return name in self.devices or name in self.routers or name == "ix"
+        return name in self.devices or name in self.routers or name == "ix" or name in self.region_routers()
+
+    def region_routers(self) -> list[str]:
+        """The nodes between a region's routers and the rest of the world."""
+        return [f"region_{region.name}" for region in self.topology.regions]
 
     def is_certain_of(self, name: str) -> bool:
         """Whether the topology was read well enough to say that `name` is not there, or has no such interface."""
@@ -50,7 +58,7 @@ class Network(msgspec.Struct, frozen=True):
 
     def names(self) -> list[str]:
         """What a step's `device` may say."""
-        return [*self.devices, *self.counts, *self.routers, "ix"]
+        return [*self.devices, *self.counts, *self.routers, *self.region_routers(), "ix"]
 
     def first_of(self, name: str) -> Device | None:
         """The device, or the first instance of a counted one."""
@@ -67,7 +75,7 @@ def check_network(written: Written, report: Report) -> Network:
     _check_duplicates(written, report)
     routers = {router.name: router for router, _ in written.routers}
     _check_routers(written, routers, report)
-    _check_regions(written, report)
+    check_regions(written.regions, routers, report)
     for counted in written.devices:
         _check_device(counted, routers, report)
     variables = _variables(written, routers, report)
@@ -110,7 +118,6 @@ def _names(written: Written) -> Iterator[tuple[str, str, Node]]:
 
 
 def _check_routers(written: Written, routers: Mapping[str, Router], report: Report) -> None:
-    regions = [region.name for region, _ in written.regions]
     in_cycle: set[str] = set()
     for router, node in written.routers:
         if router.upstream == "ix":
@@ -121,8 +128,7 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             report.error(node.value["upstream"], *unknown("router", router.upstream, routers))
         elif router.name not in in_cycle:
             in_cycle |= _check_cycle(router, node, routers, report)
-        if router.region is not None and router.region not in regions:
-            report.error(node.value["region"], *unknown("region", router.region, regions))
+        check_region_of(router, node, routers, written.regions, report)
         if router.mtu is not None and router.mtu < LEAST_IPV6_MTU and router.ip_support.v6:
             _report_small_mtu(
                 node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
@@ -143,17 +149,6 @@ def _check_cycle(router: Router, node: Node, routers: Mapping[str, Router], repo
         node.value["upstream"], f"routers are upstream of each other in a cycle: {' -> '.join([*chain, upstream])}"
     )
     return set(chain)
-
-
-def _check_regions(written: Written, report: Report) -> None:
-    names = [region.name for region, _ in written.regions]
-    for region, node in written.regions:
-        latencies = table_of(node).get("latencies", table_of(node).get("latency"))
-        for other, child in table_of(latencies).items():
-            if other == region.name:
-                report.error(child, f"the region {quote(other)} has no latency to itself", "another region")
-            elif other not in names:
-                report.error(child, *unknown("region", other, names))
 
 
 def _check_device(counted: Counted, routers: Mapping[str, Router], report: Report) -> None:

@@ -9,6 +9,8 @@ from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_vari
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
 from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.regions import region_links
+from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink
 from patchbay_runner.model.topology import Device
 
 # The key that names an interface, and the one that names a router, for each action that has one.
@@ -39,6 +41,8 @@ def check_nodes(draft: Draft, network: Network, report: Report) -> None:
     _check_device(draft, network, report)
     if draft.action in _ROUTER_KEYS:
         _check_router(draft, network, report)
+    if isinstance(draft.step, BreakRegionLink | RestoreRegionLink) and not network.is_open:
+        _check_region_link(draft, draft.step, network, report)
 
 
 def check_names(draft: Draft, network: Network, binaries: Collection[str], report: Report) -> None:
@@ -131,6 +135,27 @@ def _check_router(draft: Draft, network: Network, report: Report) -> None:
         _check_mtu(draft, named, network, report)
     elif draft.action == "set-nat" and not network.routers[name].ip_support.v4:
         report.warn(named, "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+
+
+def _check_region_link(
+    draft: Draft, step: BreakRegionLink | RestoreRegionLink, network: Network, report: Report
+) -> None:
+    node: Node = draft.node.value["regions"]
+    names = [region.name for region in network.topology.regions]
+    unheard = [child for child in node.value if child.value not in names]
+    for child in unheard:
+        report.error(child, *unknown("region", child.value, names))
+    if unheard:
+        return
+    pair, (a, b) = frozenset(step.regions), map(quote, step.regions)
+    if all(link.pair != pair for link in region_links(network.topology.regions)):
+        report.error(node, f"the regions {a} and {b} are not linked", "regions of which one has a latency to the other")
+    elif not network.is_broken_known:
+        return
+    elif isinstance(step, BreakRegionLink) and pair in network.broken:
+        report.error(node, f"the link between {a} and {b} is broken already, by the step at {network.broken[pair]}")
+    elif isinstance(step, RestoreRegionLink) and pair not in network.broken:
+        report.error(node, f"the link between {a} and {b} is not broken", "a break-region-link step before this one")
 
 
 def _check_mtu(draft: Draft, named: Node, network: Network, report: Report) -> None:

@@ -15,6 +15,7 @@ from patchbay_runner.model.plan import Binary, Plan
 from patchbay_runner.model.steps import (
     AddInterface,
     Assert,
+    BreakRegionLink,
     Capture,
     FlushNat,
     GenCerts,
@@ -25,6 +26,7 @@ from patchbay_runner.model.steps import (
     RemoveInterface,
     RenewAddress,
     Replug,
+    RestoreRegionLink,
     Run,
     SetDefaultRoute,
     SetDownlink,
@@ -38,7 +40,7 @@ from patchbay_runner.model.steps import (
     WaitFor,
     action_of,
 )
-from patchbay_runner.model.topology import Device, IpSupport, NatV6, Router, RouterAdvertisements
+from patchbay_runner.model.topology import Device, IpSupport, NatV6, Region, Router, RouterAdvertisements
 
 Table = dict[str, Any]
 
@@ -55,7 +57,7 @@ def resolved_document(plan: Plan) -> Table:
         "sim": sim,
         "binary": [_binary(binary) for binary in plan.binaries],
         "prepare": [_spelled(msgspec.to_builtins(entry)) for entry in plan.prepare],
-        "region": {region.name: {"latencies": region.latencies_ms} for region in plan.topology.regions},
+        "region": {region.name: _region(region) for region in plan.topology.regions},
         "router": [_router(router) for router in plan.topology.routers],
         "device": {device.name: _device(device) for device in plan.topology.devices},
         "step": [_step(step) for step in plan.steps],
@@ -74,6 +76,17 @@ def _spelled(table: Table) -> Table:
     """TOML's names of the fields."""
     names = {"all_features": "all-features"}
     return {names.get(key, key): value for key, value in table.items()}
+
+
+def _region(region: Region) -> Table:
+    return _given(
+        latencies={
+            other: towards.latency_ms
+            if towards == LinkCondition(latency_ms=towards.latency_ms)
+            else _condition(towards)
+            for other, towards in region.towards.items()
+        }
+    )
 
 
 def _router(router: Router) -> Table:
@@ -224,4 +237,6 @@ _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     SetNat: lambda step: {"router": step.router, "nat": _nat(step.nat)},
     FlushNat: lambda step: {"router": step.router},
     SetFirewall: lambda step: {"router": step.router, "firewall": _firewall(step.firewall)},
+    BreakRegionLink: lambda step: {"regions": list(step.regions)},
+    RestoreRegionLink: lambda step: {"regions": list(step.regions)},
 }

@@ -12,10 +12,8 @@ from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import (
     boolean,
     choice,
-    duration,
     filled_text,
     integer,
-    number,
     read_table,
     require,
     unknown_key,
@@ -25,13 +23,13 @@ from patchbay_runner.loader.names import check_interface_name, check_node_name
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
 from patchbay_runner.loader.presets import preset
+from patchbay_runner.loader.regions import Declared, read_regions
 from patchbay_runner.model.topology import (
     Device,
     Interface,
     IpSupport,
     NatV6,
     Pool,
-    Region,
     Router,
     RouterAdvertisements,
     Topology,
@@ -82,7 +80,7 @@ class Written(msgspec.Struct):
 
     routers: list[tuple[Router, Node]] = []
     devices: list[Counted] = []
-    regions: list[tuple[Region, Node]] = []
+    regions: list[Declared] = []
     unbuilt: list[tuple[Node, str]] = []
     is_open: bool = False
     vague: set[str] = set()
@@ -93,7 +91,7 @@ class Written(msgspec.Struct):
         return Topology(
             routers=tuple([router for router, _ in self.routers]),
             devices=tuple(devices),
-            regions=tuple([region for region, _ in self.regions]),
+            regions=tuple([declared.region for declared in self.regions]),
         )
 
 
@@ -115,8 +113,7 @@ def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
         _read_device(name, node, written, report)
         if len(report.errors) > before:
             written.vague.add(name)
-    for name, node in table_of(tables.get("region")).items():
-        _read_region(name, node, written, report)
+    written.regions = read_regions(tables.get("region"), report)
     return written
 
 
@@ -155,7 +152,6 @@ def _advertisements(values: Mapping[str, Any]) -> RouterAdvertisements:
 def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
     table = table_of(node)
     later = {
-        "region": (router.region is not None, "regions"),
         "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
         "ra_enabled": (router.ra.enabled, "router advertisements"),
         "ra_interval_secs": (router.ra.enabled, "router advertisements"),
@@ -206,28 +202,3 @@ def _read_interface(name: str, node: Node, report: Report) -> Interface | None:
     if not require(node, values, ("gateway",), report, "an interface"):
         return None
     return Interface(name=name, gateway=values["gateway"], impair=values.get("impair"), origin=node.origin)
-
-
-def _read_region(name: str, node: Node, written: Written, report: Report) -> None:
-    check_node_name(node, name, "region", report)
-    fields = {"latencies": _latencies_ms, "latency": _latencies_ms}
-    values = read_table(node, fields, report, "a region")
-    if values is None:
-        return
-    if len(values) == 2:
-        report.error(node.value["latency"], '"latency" is an older name of "latencies", which is here as well')
-    latencies = values.get("latencies", values.get("latency", {}))
-    written.regions.append((Region(name=name, latencies_ms=latencies, origin=node.origin), node))
-    written.unbuilt.append((node, "regions"))
-
-
-def _latencies_ms(node: Node, report: Report) -> dict[str, float] | None:
-    return read_table(node, dict.fromkeys(table_of(node), _latency_ms), report, "regions and latencies")
-
-
-def _latency_ms(node: Node, report: Report) -> float | None:
-    """Milliseconds: a number, one as a string, or a duration."""
-    if isinstance(node.value, str) and node.value.strip()[-1:].isalpha():
-        seconds = duration(node, report)
-        return None if seconds is None else round(seconds * 1000, 6)
-    return number(0, 3_600_000)(node, report)

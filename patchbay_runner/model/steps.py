@@ -203,6 +203,18 @@ class SetFirewall(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="
     firewall: Firewall
 
 
+class BreakRegionLink(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="break-region-link"):
+    """Parts two linked regions: nothing gets from one to the other."""
+
+    regions: tuple[str, str]
+
+
+class RestoreRegionLink(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="restore-region-link"):
+    """Joins two regions that were parted."""
+
+    regions: tuple[str, str]
+
+
 Step = (
     Run
     | Spawn
@@ -224,6 +236,8 @@ Step = (
     | SetNat
     | FlushNat
     | SetFirewall
+    | BreakRegionLink
+    | RestoreRegionLink
 )
 
 

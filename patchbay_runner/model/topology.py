@@ -62,7 +62,7 @@ class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A router. `upstream` None is the internet exchange; `mtu` None is the kernel's 1,500.
+    """A router. `upstream` None is its region's router, or the internet exchange; `mtu` None is the kernel's 1,500.
 
     `pool` None is private where the router translates IPv4, else public. `downlink` is what befalls packets that the
     router sends into its LAN, `uplink` those that it sends the other way. `block_icmp_frag_needed` makes it a black
@@ -116,10 +116,10 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A region; `latencies_ms` maps another region's name to the one-way delay towards it."""
+    """A region; `towards` maps another region's name to what happens to packets on their way there."""
 
     name: str
-    latencies_ms: dict[str, float] = {}
+    towards: dict[str, LinkCondition] = {}
     origin: Origin = Origin()
 
 

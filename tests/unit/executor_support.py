@@ -106,6 +106,12 @@ class LocalNetwork:
     def set_firewall(self, router: str, firewall: Firewall) -> None:
         self.calls.append(("set_firewall", router, firewall.mode))
 
+    def break_region_link(self, a: str, b: str) -> None:
+        self.calls.append(("break_region_link", a, b))
+
+    def restore_region_link(self, a: str, b: str) -> None:
+        self.calls.append(("restore_region_link", a, b))
+
     def _change(self, name: str, device: str, interface: str, *more: str) -> None:
         if interface == "missing":
             raise LabError(f"it has no interface {interface!r}", device)

@@ -11,7 +11,7 @@ from patchbay_runner.cli.main import run_command
 from patchbay_runner.model.plan import Plan
 from tests.unit.loading import NETWORK
 
-REGIONS = "[region.eu]\n"
+BINARY = '[[binary]]\nname = "tool"\nurl = "http://x/tool"\n'
 
 SIM = """
 [matrix]
@@ -39,7 +39,7 @@ condition = { latency_ms = 5 }
 def sim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "sim.toml"
-    path.write_text(SIM + NETWORK + REGIONS)
+    path.write_text(SIM + NETWORK + BINARY)
     return path
 
 
@@ -48,7 +48,10 @@ def test_the_table_shows_every_variant_and_step(sim: Path, capsys: pytest.Captur
     output = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in output.splitlines()]
     assert "s/home (sim.toml; nat = home): 1 router, 6 devices" in lines
-    assert any(line.startswith("not built yet: sim.toml:") and "regions are not built yet" in line for line in lines)
+    assert any(
+        line.startswith("not built yet: sim.toml:") and "a binary that is not a path is not built yet" in line
+        for line in lines
+    )
     assert "0 run client client echo 'two words' \\x1b[31m sim.toml:6" in lines
     assert "1 wait 1.5s after client.exit_code sim.toml:9" in lines
     assert "2 assert client.exit_code == 0 sim.toml:13" in lines

@@ -95,12 +95,10 @@ def test_what_is_not_built_yet_is_listed_with_its_place(loading: Loading) -> Non
     network = """
 [[router]]
 name = "r"
-region = "eu"
 nat_v6 = "masquerade"
 firewall = "corporate"
 downlink_condition = "wifi"
 ra_interval_secs = 5
-[region.eu]
 [device.d.eth0]
 gateway = "r"
 impair = { loss_pct = 1 }
@@ -111,10 +109,8 @@ impair = { loss_pct = 1 }
     assert [line.removeprefix("sim.toml:") for line in plan.unbuilt] == [
         "3: binary[0]: a binary that is not a path is not built yet",
         "1: prepare[0]: preparing binaries is not built yet",
-        "10: router[0].region: regions are not built yet",
-        "11: router[0].nat_v6: IPv6 address translation is not built yet",
-        "14: router[0].ra_interval_secs: router advertisements are not built yet",
-        "15: region.eu: regions are not built yet",
+        "10: router[0].nat_v6: IPv6 address translation is not built yet",
+        "13: router[0].ra_interval_secs: router advertisements are not built yet",
     ]
 
 
@@ -147,7 +143,7 @@ def test_a_device_keeps_its_interfaces_in_order(loading: Loading) -> None:
 def test_latencies_of_regions(loading: Loading, key: str) -> None:
     text = f'[region.a]\n{key} = {{ b = 80, c = "90", d = "0.1s" }}\n[region.b]\n[region.c]\n[region.d]\n'
     region = loading.plan("[sim]", network=text).topology.regions[0]
-    assert region.latencies_ms == {"b": 80.0, "c": 90.0, "d": 100.0}
+    assert {name: towards.latency_ms for name, towards in region.towards.items()} == {"b": 80.0, "c": 90.0, "d": 100.0}
 
 
 CHAIN = """

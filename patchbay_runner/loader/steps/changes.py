@@ -1,4 +1,4 @@
-"""`replug`, `add-iface`, `remove-iface`, `renew-ip`, `set-nat`, `flush-nat` and `set-firewall`.
+"""Steps that change interfaces, routers and the links between regions.
 
 Where `replug` and `renew-ip` name no interface it is "" until the device is known; it is the default one then.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report
+from patchbay_runner.loader.fields import filled_texts
 from patchbay_runner.loader.names import check_interface_name
+from patchbay_runner.loader.node import Node
 from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
 from patchbay_runner.model.steps import (
     AddInterface,
+    BreakRegionLink,
     FlushNat,
     RemoveInterface,
     RenewAddress,
     Replug,
+    RestoreRegionLink,
     SetFirewall,
     SetNat,
     Step,
@@ -57,6 +61,27 @@ def build_flush_nat(table: Table, report: Report) -> Built | None:
 def build_set_firewall(table: Table, report: Report) -> Built | None:
     """A `set-firewall` step."""
     return _built(SetFirewall, table, ("router", "firewall"))
+
+
+def region_pair(node: Node, report: Report) -> tuple[str, str] | None:
+    """The names of two regions."""
+    names = filled_texts(node, report)
+    if names is None:
+        return None
+    if len(names) != 2 or names[0] == names[1]:
+        report.error(node, "a link joins two regions", 'the names of both, as in ["eu", "us"]')
+        return None
+    return names[0], names[1]
+
+
+def build_break_region_link(table: Table, report: Report) -> Built | None:
+    """A `break-region-link` step."""
+    return _built(BreakRegionLink, table, ("regions",))
+
+
+def build_restore_region_link(table: Table, report: Report) -> Built | None:
+    """A `restore-region-link` step."""
+    return _built(RestoreRegionLink, table, ("regions",))
 
 
 def _on_device(kind: type[Step], table: Table, keys: tuple[str, ...], report: Report, **filled: object) -> Built | None:

@@ -105,6 +105,7 @@ FIELDS: dict[str, Any] = {
     "router": filled_text,
     "nat": nat,
     "firewall": firewall,
+    "regions": changes.region_pair,
     "condition": condition,
     "direction": name_choice(("up", "down", "both")),
     "cn": filled_text,
@@ -158,6 +159,8 @@ ACTIONS: dict[str, Action] = {
             ("router", "firewall"),
             ("device", "env"),
         ),
+        Action("break-region-link", changes.build_break_region_link, ("regions",), ("regions",), ("device", "env")),
+        Action("restore-region-link", changes.build_restore_region_link, ("regions",), ("regions",), ("device", "env")),
     )
 }
 ALIASES = {"set-impair": "set-link-condition"}

@@ -1,0 +1,48 @@
+"""Regions and the links between them: which pairs are linked, and what each direction does to packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.topology import Region
+
+# The address plan's blocks for links between region routers hold as many /30s: all pairs of 16 regions, with room left.
+MOST_REGION_LINKS = 128
+
+
+class RegionLink(msgspec.Struct, frozen=True):
+    """Two linked regions, in the order in which they are declared, and the condition of each direction."""
+
+    a: str
+    b: str
+    a_to_b: LinkCondition
+    b_to_a: LinkCondition
+
+    @property
+    def pair(self) -> frozenset[str]:
+        return frozenset((self.a, self.b))
+
+
+def declared_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """The regions, then those that they only mention."""
+    given = {region.name: region for region in regions}
+    mentioned = dict.fromkeys(name for region in given.values() for name in region.towards if name not in given)
+    return (*given.values(), *[Region(name=name) for name in mentioned])
+
+
+def region_links(regions: Iterable[Region]) -> tuple[RegionLink, ...]:
+    """The links in the order of their first mention. One entry serves both directions, two give one each."""
+    by_name = {region.name: region for region in declared_regions(regions)}
+    position = {name: number for number, name in enumerate(by_name)}
+    links: dict[frozenset[str], RegionLink] = {}
+    for region in by_name.values():
+        for other, condition in region.towards.items():
+            a, b = sorted((region.name, other), key=position.__getitem__)
+            links.setdefault(
+                frozenset((a, b)),
+                RegionLink(a, b, by_name[a].towards.get(b, condition), by_name[b].towards.get(a, condition)),
+            )
+    return tuple(links.values())
