@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from math import sqrt
 from typing import Any
 
-from patchbay_runner.kernel.links import DirectionStatistics
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import DirectionStatistics, LinkCondition
 from tests.netns.support.link_world import SO_TIMESTAMPNS, LinkWorld
 
 FRAME, PAYLOAD, ETHERNET_IP_UDP = 1514, 1472, 42

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from patchbay_runner.model.links import LinkReport
 
 
 class LocalNetwork:
@@ -25,6 +28,12 @@ class LocalNetwork:
 
     def addresses(self, device: str) -> Sequence[IPv4Address | IPv6Address]:
         return ()
+
+    def take_state(self) -> dict[str, Any] | None:
+        return None
+
+    def link_report(self) -> LinkReport:
+        return LinkReport()
 
     def verdict(self) -> str | None:
         return None

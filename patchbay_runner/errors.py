@@ -13,6 +13,7 @@
     │   ├── StepTimeout      1  a step or the sim ran out of time
     │   ├── CaptureMissing   1  a capture can no longer appear
     │   └── AssertionFailed  1  an assertion does not hold
+    ├── EmulatorDied         3  a process that emulates links ended while the network ran
     └── SandboxDied          3  a sandbox ended without saying why
 
 Only the command line prints these and turns them into exit codes.
@@ -129,6 +130,12 @@ class CaptureMissing(StepError):
 
 class AssertionFailed(StepError):
     """An assertion does not hold."""
+
+
+class EmulatorDied(PatchbayError):
+    """A process that emulates links ended while the network ran: a defect of ours, or something outside killed it."""
+
+    exit_code = 3
 
 
 class SandboxDied(PatchbayError):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from typing import Any, Protocol
 
 from patchbay_runner.model.firewall import Firewall
-from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.nat import Nat
 
 
@@ -50,6 +50,12 @@ class Network(Protocol):
 
     def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
         """None clears. Raises LabError."""
+
+    def take_state(self) -> dict[str, Any] | None:
+        """The nodes as they are now, in what JSON can hold; None when nothing changed since the last call."""
+
+    def link_report(self) -> LinkReport:
+        """What has become of the packets of impaired links. Raises LabError, EmulatorDied."""
 
     def verdict(self) -> str | None:
         """Why the network was not what was asked for, None if it was. Asked once, at the end. Raises LabError."""

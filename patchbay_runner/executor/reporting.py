@@ -1,14 +1,17 @@
-"""What the executor tells the recorder about captures, often enough to watch and seldom enough to be cheap."""
+"""What the executor tells the recorder beside the steps, often enough to watch and seldom enough to be cheap."""
 
 from __future__ import annotations
 
 import time
 
 from patchbay_runner.executor.captures import CaptureStore
+from patchbay_runner.executor.network import Network
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.recording import Recorder
 
 # What changes all the time is reported this often; last values are always reported.
 _INTERVAL_S = 0.25
+_NETWORK_INTERVAL_S = 1.0
 
 
 class CaptureReporter:
@@ -34,6 +37,31 @@ class CaptureReporter:
             if not key.endswith((".exit_code", ".elapsed_s")):
                 self._recorder.emit("capture_recorded", key=key, value=_shortened(value.value), count=value.count)
         self._recorder.captures(values)
+
+
+class NetworkReporter:
+    """Passes the network's state and its links' counters on to the recorder when they have changed."""
+
+    def __init__(self, network: Network, recorder: Recorder) -> None:
+        self._network = network
+        self._recorder = recorder
+        self._reported_s = time.monotonic() - _NETWORK_INTERVAL_S
+        self._links = LinkReport()
+
+    def report(self, *, is_last: bool = False) -> None:
+        """Reports at most once a second, but for the last time. Raises LabError and EmulatorDied."""
+        now_s = time.monotonic()
+        interval_s = now_s - self._reported_s
+        if interval_s < _NETWORK_INTERVAL_S and not is_last:
+            return
+        self._reported_s = now_s
+        state = self._network.take_state()
+        if state is not None:
+            self._recorder.network(state)
+        links = self._network.link_report()
+        if links != self._links:
+            self._links = links
+            self._recorder.links(links, round(interval_s, 3))
 
 
 def _shortened(value: str, limit: int = 1000) -> str:

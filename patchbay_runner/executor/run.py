@@ -22,8 +22,8 @@ async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: Ru
     """Carries out the plan's steps in order and ends what they started; returns why the sim failed, None if it passed.
 
     Cancelling the task ends the sim cleanly, with phase "interrupted"; cancelling it again while programs are given
-    time to end kills them at once. An exception other than StepError and LabError is a defect: it is raised after the
-    same clean end, and `recorder.finished` is then the caller's to call.
+    time to end kills them at once. An exception other than StepError and LabError is a defect (EmulatorDied is
+    one): it is raised after the same clean end, and `recorder.finished` is then the caller's to call.
     """
     session = Session(plan, network, recorder, options)
     with _watching_callbacks(session):
@@ -121,6 +121,7 @@ def _closed(session: Session, failure: Failure | None) -> Failure | None:
 def _judged(session: Session, failure: Failure | None) -> Failure | None:
     """A sim that passed on a network that was not true has not passed, and has not failed either."""
     try:
+        session.network_reporter.report(is_last=True)
         overload = session.network.verdict()
     except LabError as error:
         return failure or Failure(phase="lab", message=str(error))

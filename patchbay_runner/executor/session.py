@@ -15,7 +15,7 @@ from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.nodelogs import NodeLogs
 from patchbay_runner.executor.output import DirectOutput
 from patchbay_runner.executor.process import Channel, Process
-from patchbay_runner.executor.reporting import CaptureReporter
+from patchbay_runner.executor.reporting import CaptureReporter, NetworkReporter
 from patchbay_runner.executor.results import step_result
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Recorder, StepResult
@@ -52,6 +52,7 @@ class Session:
         self.node_logs = NodeLogs(recorder)
         self.empty_logs = EmptyLogs()
         self.reporter = CaptureReporter(self.captures, recorder)
+        self.network_reporter = NetworkReporter(network, recorder)
         self.processes: dict[str, Process] = {}
         # The step that runs, counted from 0.
         self.position = 0
@@ -115,7 +116,11 @@ class Session:
         self.captures.settle(process.step.id)
 
     def start_ticking(self) -> None:
-        """Begins the regular work beside the steps."""
+        """Begins the regular work beside the steps, at once with the network as it is."""
+        self.network_reporter.report()
+        self._schedule_tick()
+
+    def _schedule_tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
 
     def stop_ticking(self) -> None:
@@ -131,12 +136,13 @@ class Session:
         self.reporter.report(is_last=True)
 
     def _tick(self) -> None:
-        self.start_ticking()
+        self._schedule_tick()
         for process in self.processes.values():
             # An ended program may have left a child that goes on writing.
             if process.group_is_alive():
                 process.poll_output()
         self.reporter.report()
+        self.network_reporter.report()
 
     def _note_output(self, process: Process, stream: Stream, channel: Channel) -> None:
         step, output = process.step, channel.output

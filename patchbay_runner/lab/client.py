@@ -164,8 +164,9 @@ def _exchange(
 
 def _error(refused: commands.Refused) -> errors.PatchbayError:
     """The agent's error again: its class by name, its message whole."""
-    kind = {"CommandNotFound": errors.CommandNotFound, "StepError": errors.StepError}.get(refused.kind)
-    return errors.LabError(refused.message) if kind is None else kind(refused.message)
+    kinds = (errors.CommandNotFound, errors.StepError, errors.EmulatorDied)
+    kind = {kind.__name__: kind for kind in kinds}.get(refused.kind, errors.LabError)
+    return kind(refused.message)
 
 
 def _descriptor(stream: int | IO[bytes] | None, null: int) -> int:

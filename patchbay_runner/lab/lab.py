@@ -84,6 +84,13 @@ class Lab(RunningNetwork):
             **self.regions_state(),
         }
 
+    def take_state(self) -> dict[str, Any] | None:
+        """The state if something may have changed since the last call, else None."""
+        if not self._has_changed:
+            return None
+        self._has_changed = False
+        return self.state()
+
     def variables(self) -> Mapping[str, str]:
         """The `NETSIM_…` variables, names in capitals, as they stand now."""
         if self._variables_of is not self._network:

@@ -11,7 +11,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import conntrack, netlink, nftables
-from patchbay_runner.kernel.links import DirectionStatistics, LinkPort, LinkStatistics
+from patchbay_runner.kernel.links import LinkPort
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
@@ -19,13 +19,13 @@ from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port, plan_addresses
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
-from patchbay_runner.lab.links import LinkConditions
+from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.state import device_state, link_names, region_link_state, region_state, router_state
 from patchbay_runner.model.firewall import Firewall
-from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.regions import declared_regions
 from patchbay_runner.model.topology import Interface, Topology
@@ -38,12 +38,13 @@ class RunningNetwork:
     """A topology in the kernel. `emit` receives the events of its changes; `seed` as in `LabOptions`."""
 
     def __init__(self, topology: Topology, emit: Callable[..., None], seed: int | None = None) -> None:
-        self._emit = emit
+        self._tell = emit
         self._network = Network(topology, plan_addresses(topology))
         self._blueprint = draw_blueprint(topology, self._network.plan)
         self._down: set[tuple[str, str]] = set()
         self._namespaces: dict[str, int] = {}
-        self._links = LinkConditions(seed)
+        self._links = LinkConditions(initial_conditions(topology, self._network.plan), seed)
+        self._has_changed = True
 
     @property
     def topology(self) -> Topology:
@@ -68,9 +69,14 @@ class RunningNetwork:
         finally:
             self._namespaces = builder.namespaces
 
+    def _emit(self, kind: str, /, **fields: Any) -> None:
+        self._has_changed = True
+        self._tell(kind, **fields)
+
     async def begin(self) -> None:
         """Starts what needs the loop, then impairs the links that begin impaired. Once, after `build_network`."""
         await self.settled()
+        self._links.watch()
         self._impair()
 
     async def settled(self) -> None:
@@ -80,12 +86,12 @@ class RunningNetwork:
         for device in self.topology.devices:
             for interface in device.interfaces:
                 if interface.impair is not None:
-                    self._links.set(self._link_port(device.name, interface.name), interface.impair, "up")
+                    self._links.restore(self._link_port(device.name, interface.name))
         for router in self.topology.routers:
             if router.downlink is not None:
-                self._links.set(self._lan_port(router.name), router.downlink, "down")
+                self._links.restore(self._lan_port(router.name))
             if router.uplink is not None:
-                self._links.set(self._uplink_port(router.name), router.uplink, "up")
+                self._links.restore(self._uplink_port(router.name))
         for cable in region_cables(self.topology):
             for end, condition in ((cable.near, cable.link.a_to_b), (cable.far, cable.link.b_to_a)):
                 self._links.set(self._region_port(end), condition, "down")
@@ -176,15 +182,16 @@ class RunningNetwork:
         self._links.set(self._uplink_port(self._router(router)), condition, "up")
         self._emit("uplink_condition_changed", router=router, condition=condition)
 
+    def link_report(self) -> LinkReport:
+        """What has become of the packets of every link that is or was impaired."""
+        return self._links.report()
+
     def verdict(self) -> str | None:
         """Why the network was not what was asked for, None if it was; reports every impaired link's statistics."""
-        statistics = self._links.statistics()
-        for link in statistics:
+        report = self._links.report()
+        for link in report.statistics:
             self._emit("link_statistics", **msgspec.to_builtins(link))
-        late = [_lateness(link) for link in statistics if _is_overloaded(link)]
-        if not late:
-            return None
-        return f"this host was too busy to emulate its links on time: {'; '.join(late)}"
+        return overload(report.statistics)
 
     def set_nat(self, router: str, nat: Nat) -> None:
         """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
@@ -239,11 +246,12 @@ class RunningNetwork:
         """As in `state.json`."""
         found = next(each for each in self.topology.devices if each.name == device)
         down = frozenset(interface for name, interface in self._down if name == device)
-        return device_state(found, self.plan, down)
+        return device_state(found, self.plan, down, self._links.asked)
 
     def router_state(self, router: str) -> dict[str, Any]:
         """As in `state.json`."""
-        return router_state(next(each for each in self.topology.routers if each.name == router), self.plan)
+        found = next(each for each in self.topology.routers if each.name == router)
+        return router_state(found, self.plan, self._links.asked)
 
     def regions_state(self) -> dict[str, Any]:
         """As in `state.json`: `regions` by name, and `region_links`."""
@@ -351,30 +359,3 @@ class RunningNetwork:
             "new_ip": str(port.v4.ip) if port.v4 else None,
             "new_ip_v6": str(port.v6.ip) if port.v6 else None,
         }
-
-
-# Of fewer frames the 99th percentile is the latest of them, and one late frame is no overload.
-_JUDGED_BY_P99 = 100
-_TOLERABLE_MS = 1.0
-
-
-def _is_overloaded(link: LinkStatistics) -> bool:
-    return bool(_overloaded_ways(link))
-
-
-def _overloaded_ways(link: LinkStatistics) -> list[DirectionStatistics]:
-    return [
-        way
-        for way in (link.up, link.down)
-        if way is not None
-        and way.overloaded
-        and (way.packets >= _JUDGED_BY_P99 or way.overrun or way.late_p50_ms > _TOLERABLE_MS)
-    ]
-
-
-def _lateness(link: LinkStatistics) -> str:
-    ways = _overloaded_ways(link)
-    p99_ms, worst_ms = max(way.late_p99_ms for way in ways), max(way.late_max_ms for way in ways)
-    overrun = sum(way.overrun for way in ways)
-    lost = f", {overrun} frames lost" if overrun else ""
-    return f"{link.name} was {p99_ms:.1f} ms late at p99, {worst_ms:.1f} ms at worst{lost}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from patchbay_runner.lab.addressing import IX, AddressPlan, Port
+from patchbay_runner.lab.addressing import IX, LAN_BRIDGE, AddressPlan, Port
 from patchbay_runner.lab.region_links import RegionCable
 from patchbay_runner.lab.regions import region_router
 from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.topology import Device, Router, Topology
+
+# A link's name to what its upload and download are asked to be.
+Conditions = Callable[[str], tuple[LinkCondition | None, LinkCondition | None]]
 
 
 def ix_state(plan: AddressPlan) -> dict[str, Any]:
@@ -18,8 +23,8 @@ def ix_state(plan: AddressPlan) -> dict[str, Any]:
     return {"bridge": gateway.interface, **_address_fields(gateway)}
 
 
-def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
-    lan = plan.lans[router.name]
+def router_state(router: Router, plan: AddressPlan, conditions: Conditions) -> dict[str, Any]:
+    lan, wan = plan.lans[router.name], plan.wan(router)
     return {
         "upstream": router.upstream,
         "region": router.region,
@@ -28,13 +33,15 @@ def router_state(router: Router, plan: AddressPlan) -> dict[str, Any]:
         "firewall": router.firewall.mode,
         "ip_support": router.ip_support.value,
         "mtu": router.mtu,
-        "uplink": {"interface": plan.wan(router).interface, **_address_fields(plan.wan(router))},
+        "uplink": {"interface": wan.interface, **_address_fields(wan)},
         "downstream": {
             "interface": lan.gateway.interface,
             "cidr": str(lan.v4) if lan.v4 else None,
             "cidr_v6": str(lan.v6) if lan.v6 else None,
             **_address_fields(lan.gateway),
         },
+        "uplink_condition": _spelled(conditions(f"{router.name}.{wan.interface}")[0]),
+        "downlink_condition": _spelled(conditions(f"{router.name}.{LAN_BRIDGE}")[1]),
         "devices": list(dict.fromkeys(member.node for member in lan.members)),
     }
 
@@ -62,7 +69,7 @@ def link_names(cable: RegionCable) -> dict[str, str]:
     return {"a": cable.link.a, "b": cable.link.b, "router_a": cable.near.node, "router_b": cable.far.node}
 
 
-def device_state(device: Device, plan: AddressPlan, down: frozenset[str]) -> dict[str, Any]:
+def device_state(device: Device, plan: AddressPlan, down: frozenset[str], conditions: Conditions) -> dict[str, Any]:
     return {
         "default_via": device.default_interface,
         "mtu": device.mtu,
@@ -72,10 +79,20 @@ def device_state(device: Device, plan: AddressPlan, down: frozenset[str]) -> dic
                 "router": interface.gateway,
                 "up": interface.name not in down,
                 **_address_fields(plan.ports[device.name, interface.name]),
+                **_condition_fields(*conditions(f"{device.name}.{interface.name}")),
             }
             for interface in device.interfaces
         ],
     }
+
+
+def _condition_fields(up: LinkCondition | None, down: LinkCondition | None) -> dict[str, Any]:
+    return {"condition": _spelled(up), "download_condition": _spelled(down)}
+
+
+def _spelled(condition: LinkCondition | None) -> dict[str, Any] | None:
+    """As in a TOML file."""
+    return None if condition is None or condition.is_clear else msgspec.to_builtins(condition)
 
 
 def address_variables(topology: Topology, plan: AddressPlan) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Link conditions: what a link does to the packets that cross it."""
+"""Link conditions: what a link does to the packets that cross it, and what became of them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,49 @@ class LinkCondition(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _CLEAR = LinkCondition()
+
+
+class DirectionStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One direction of a link since it was first impaired. Bytes are frame bytes.
+
+    `lost`, `reordered`, `duplicated` and `corrupted` were asked for; `overflowed` fell to the full queue; `overrun`
+    and `refused` were lost against the wish (by a machine too busy, by an interface that was down). The kernel's
+    engine tells only `dropped`, which is all its losses together. The lateness is the emulator's, and so is
+    `delay_total_ms`, what the link has added to all frames that it let pass.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    lost: int = 0
+    overflowed: int = 0
+    reordered: int = 0
+    duplicated: int = 0
+    corrupted: int = 0
+    queue_peak_bytes: int = 0
+    overrun: int = 0
+    refused: int = 0
+    delay_total_ms: float = 0.0
+    late_p50_ms: float = 0.0
+    late_p99_ms: float = 0.0
+    late_max_ms: float = 0.0
+    overloaded: bool = False
+
+
+class LinkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Both directions of a link; None was never impaired."""
+
+    name: str
+    up: DirectionStatistics | None = None
+    down: DirectionStatistics | None = None
+
+
+class LinkReport(msgspec.Struct, frozen=True):
+    """All links that are or were impaired. `engine` is what served: "netem", "emulator"; None: nothing had to."""
+
+    engine: str | None = None
+    statistics: tuple[LinkStatistics, ...] = ()
+
 
 PRESETS: dict[str, LinkCondition] = {
     "lan": _CLEAR,

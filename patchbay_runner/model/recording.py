@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.steps import Stream
 
 # History keeps the newest values only; `count` says how many there were.
@@ -73,6 +74,12 @@ class Recorder(Protocol):
 
     def captures(self, values: dict[str, CaptureValue]) -> None:
         """Reports captures that changed since the last call."""
+
+    def network(self, state: dict[str, Any]) -> None:
+        """Reports the network as it is now, in what JSON can hold."""
+
+    def links(self, report: LinkReport, interval_s: float) -> None:
+        """Reports what has become of the packets of impaired links so far; they were last counted `interval_s` ago."""
 
     def results(self, results: Sequence[StepResult]) -> None:
         """Reports all normalised results so far."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
+from typing import Any
 
 import msgspec
 
+from patchbay_runner.model.links import LinkStatistics
 from patchbay_runner.model.recording import StepResult
 from patchbay_runner.model.steps import Scalar
 
@@ -137,8 +139,15 @@ class SimError(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str | None
 
 
+class Links(msgspec.Struct, frozen=True, kw_only=True):
+    """What impaired links did. `engine` is what served: "netem" or "emulator"."""
+
+    engine: str
+    statistics: tuple[LinkStatistics, ...]
+
+
 class Sim(msgspec.Struct, frozen=True, kw_only=True):
-    """sim.json"""
+    """sim.json. `links` is None when no link was impaired."""
 
     schema: int = 1
     sim: str
@@ -151,8 +160,27 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
     steps_done: int
     setup: Setup
     logs: tuple[Log, ...]
+    links: Links | None
     error_line: str | None
     error: SimError | None
+
+
+class NetworkState(msgspec.Struct, frozen=True, kw_only=True):
+    """state.json: the network as it was after the event `opid`, beside the fields that the network itself has."""
+
+    schema: int = 1
+    sim: str
+    status: Status
+    opid: int
+    updated_at: str
+
+
+class LinkMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of metrics.jsonl: what was added to the links' counters in `interval_s`."""
+
+    timestamp: str
+    interval_s: float
+    links: dict[str, dict[str, Any]]
 
 
 class CaptureDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -195,6 +223,11 @@ class CombinedResults(msgspec.Struct, frozen=True, kw_only=True):
 def encode(document: msgspec.Struct) -> bytes:
     """A document as its file holds it."""
     return msgspec.json.format(msgspec.json.encode(document), indent=_INDENT) + b"\n"
+
+
+def encode_state(head: NetworkState, state: dict[str, Any]) -> bytes:
+    """state.json as its file holds it."""
+    return msgspec.json.format(msgspec.json.encode({**msgspec.to_builtins(head), **state}), indent=_INDENT) + b"\n"
 
 
 def document_time(moment: datetime) -> str:

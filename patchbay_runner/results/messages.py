@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.recording import Failure, StepResult
 from patchbay_runner.model.steps import Stream
 
@@ -49,6 +50,20 @@ class Results(Message, frozen=True, tag="results"):
     steps: tuple[StepResult, ...]
 
 
+class Network(Message, frozen=True, tag="network"):
+    """The network as it is now."""
+
+    state: dict[str, Any]
+
+
+class Links(Message, frozen=True, tag="links"):
+    """What has become of the packets of impaired links so far. They were last counted `interval_s` ago."""
+
+    timestamp: str
+    interval_s: float
+    report: LinkReport
+
+
 class LogOpened(Message, frozen=True, tag="log"):
     """A log file began. `step` is "" for the node's own log; `path` is relative to the sim's directory."""
 
@@ -64,7 +79,7 @@ class Finished(Message, frozen=True, tag="finished"):
     failure: Failure | None = None
 
 
-AnyMessage = Event | Dropped | Captures | Results | LogOpened | Finished
+AnyMessage = Event | Dropped | Captures | Results | Network | Links | LogOpened | Finished
 
 
 def event_time() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
 from patchbay_runner.model.steps import Stream
 from patchbay_runner.results import messages
@@ -35,6 +36,8 @@ class SandboxRecorder:
         self._made: set[str] = set()
         self._changed: dict[str, CaptureValue] = {}
         self._results: tuple[StepResult, ...] | None = None
+        self._network: messages.Network | None = None
+        self._links: messages.Links | None = None
         self._sent_counts: dict[str, int] = {}
         self._dropped = 0
         self._is_finished = False
@@ -83,6 +86,18 @@ class SandboxRecorder:
         self._results = tuple(results)
         self._send_state()
 
+    def network(self, state: dict[str, Any]) -> None:
+        """Reports the network as it is now."""
+        self._network = messages.Network(state)
+        self._send_state()
+
+    def links(self, report: LinkReport, interval_s: float) -> None:
+        """Reports what has become of the packets of impaired links so far; they were last counted `interval_s` ago."""
+        if self._links is not None:
+            interval_s += self._links.interval_s
+        self._links = messages.Links(messages.event_time(), interval_s, report)
+        self._send_state()
+
     def finished(self, failure: Failure | None) -> None:
         """Sends what is left and then the verdict, and waits until the parent took it. The first call counts."""
         if self._is_finished:
@@ -118,7 +133,7 @@ class SandboxRecorder:
         return open_append(path, self._owner)
 
     def _send_state(self) -> None:
-        """Captures and results wait here, not in the outbox, while the parent is behind: newer ones replace older."""
+        """What is replaced by newer waits here, not in the outbox, while the parent is behind."""
         if self._outbox.is_full:
             return
         if self._dropped:
@@ -130,6 +145,12 @@ class SandboxRecorder:
         if self._results is not None:
             results, self._results = self._results, None
             self._send(messages.Results(results))
+        if self._network is not None:
+            network, self._network = self._network, None
+            self._send(network)
+        if self._links is not None:
+            links, self._links = self._links, None
+            self._send(links)
 
     def _growth(self, key: str, capture: CaptureValue) -> messages.CaptureGrowth:
         new = capture.count - self._sent_counts.get(key, 0)

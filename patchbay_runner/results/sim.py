@@ -31,7 +31,7 @@ class SimRecord:
         self._decoder = msgspec.json.Decoder(messages.AnyMessage)
         self._torn: list[bytes] = []
         self._opid = 0
-        self._events_fd = -1
+        self._events_fd = self._metrics_fd = -1
         self._is_changed = False
         self._next_write_s = 0.0
 
@@ -55,6 +55,7 @@ class SimRecord:
         self._torn.append(rest)
         events = [event for line in lines if (event := self.state.take(self._decoder.decode(line)))]
         self._append_events(events)
+        self._append_metrics()
         self._is_changed = self._is_changed or bool(lines)
         return events
 
@@ -63,6 +64,9 @@ class SimRecord:
         self.state.end(failure)
         self._append("sim_finished", sim=self.state.plan.name, status=self.state.status.value)
         os.close(self._events_fd)
+        if self._metrics_fd >= 0:
+            os.close(self._metrics_fd)
+        self.state.network_is_new = True
         self.write()
         report = reports.sim_markdown(self.state.sim_document(), self.state.results_document())
         self._write("results.md", report.encode())
@@ -70,8 +74,12 @@ class SimRecord:
             self._write("traceback.txt", self.state.failure.traceback.encode())
 
     def write(self) -> None:
-        """Writes sim.json and results.json."""
+        """Writes sim.json and results.json, and state.json when the network has changed."""
         started = time.monotonic()
+        if self.state.network is not None and self.state.network_is_new:
+            head = self.state.network_head(self._opid - 1)
+            self._write("state.json", documents.encode_state(head, self.state.network))
+            self.state.network_is_new = False
         self._write("sim.json", documents.encode(self.state.sim_document()))
         self._write("results.json", documents.encode(self.state.results_document()))
         self._is_changed = False
@@ -98,6 +106,15 @@ class SimRecord:
             self._opid += 1
         if lines:
             append(self._events_fd, b"".join(lines), self._events_path)
+
+    def _append_metrics(self) -> None:
+        lines = b"".join(msgspec.json.encode(each) + b"\n" for each in self.state.metrics)
+        self.state.metrics.clear()
+        if lines:
+            path = self.directory / "metrics.jsonl"
+            if self._metrics_fd < 0:
+                self._metrics_fd = open_append(path, self._owner)
+            append(self._metrics_fd, lines, path)
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomically(self.directory / name, content, self._owner)

@@ -7,10 +7,12 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import HISTORY_LIMIT, Failure, StepResult
 from patchbay_runner.results import documents, messages
-from patchbay_runner.results.documents import Status
+from patchbay_runner.results.documents import Status, document_time
+from patchbay_runner.results.metrics import link_metrics
 
 _PHASE_STATUS = {"interrupted": Status.INTERRUPTED, "overloaded": Status.OVERLOADED}
 
@@ -33,6 +35,11 @@ class SimState:
         self.results: tuple[StepResult, ...] = ()
         self.logs: list[messages.LogOpened] = []
         self.runtime_s: float | None = None
+        # The network as it was last heard of; what is still to be written of it.
+        self.network: dict[str, Any] | None = None
+        self.network_is_new = False
+        self.metrics: list[documents.LinkMetrics] = []
+        self._links = LinkReport()
         self._captures: dict[str, _Capture] = {}
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
@@ -63,6 +70,14 @@ class SimState:
                     self._captures.setdefault(key, _Capture()).grow(growth)
             case messages.Results():
                 self.results = message.steps
+            case messages.Network():
+                self.network, self.network_is_new = message.state, True
+            case messages.Links():
+                added = link_metrics(self._links, message.report)
+                self.metrics.append(
+                    documents.LinkMetrics(timestamp=message.timestamp, interval_s=message.interval_s, links=added)
+                )
+                self._links = message.report
             case messages.LogOpened():
                 self.logs.append(message)
             case messages.Finished():
@@ -123,9 +138,15 @@ class SimState:
             steps_done=self.steps_done,
             setup=_setup(self.plan),
             logs=tuple(_log(opened) for opened in self.logs),
+            links=_links(self._links),
             error_line=output[-1] if output else None,
             error=_error(self.failure) if self.failure else None,
         )
+
+    def network_head(self, opid: int) -> documents.NetworkState:
+        """What state.json says beside the network's own fields; `opid` is the last event's."""
+        now = document_time(datetime.now(UTC))
+        return documents.NetworkState(sim=self.plan.name, status=self.status, opid=opid, updated_at=now)
 
     def _follow(self, event: messages.Event) -> None:
         if event.kind == "step_started":
@@ -164,6 +185,12 @@ def _setup(plan: Plan) -> documents.Setup:
         regions=len(plan.topology.regions),
         steps=len(plan.steps),
     )
+
+
+def _links(report: LinkReport) -> documents.Links | None:
+    if report.engine is None:
+        return None
+    return documents.Links(engine=report.engine, statistics=report.statistics)
 
 
 def _error(failure: Failure) -> documents.SimError:

@@ -12,7 +12,7 @@ from typing import Any
 from patchbay_runner.errors import CommandNotFound, LabError
 from patchbay_runner.executor import RunOptions, run_plan
 from patchbay_runner.model.firewall import Firewall
-from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
@@ -28,6 +28,8 @@ class LocalNetwork:
         self.calls: list[tuple[str, ...]] = []
         self.pids: list[int] = []
         self.overload: str | None = None
+        self.state: dict[str, Any] | None = {"devices": {}}
+        self.links = LinkReport()
 
     def start(
         self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
@@ -94,6 +96,13 @@ class LocalNetwork:
     def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
         self.calls.append(("set_uplink", router, str(condition and condition.latency_ms)))
 
+    def take_state(self) -> dict[str, Any] | None:
+        state, self.state = self.state, None
+        return state
+
+    def link_report(self) -> LinkReport:
+        return self.links
+
     def verdict(self) -> str | None:
         return self.overload
 
@@ -127,6 +136,8 @@ class MemoryRecorder:
         self.values: dict[str, CaptureValue] = {}
         self.capture_reports = 0
         self.latest_results: dict[str, StepResult] = {}
+        self.states: list[dict[str, Any]] = []
+        self.link_reports: list[LinkReport] = []
         self.verdicts: list[Failure | None] = []
 
     def emit(self, kind: str, /, **fields: Any) -> None:
@@ -154,6 +165,12 @@ class MemoryRecorder:
 
     def results(self, results: Sequence[StepResult]) -> None:
         self.latest_results = {result.id: result for result in results}
+
+    def network(self, state: dict[str, Any]) -> None:
+        self.states.append(state)
+
+    def links(self, report: LinkReport, interval_s: float) -> None:
+        self.link_reports.append(report)
 
     def finished(self, failure: Failure | None) -> None:
         self.verdicts.append(failure)

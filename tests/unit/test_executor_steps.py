@@ -11,11 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from patchbay_runner.errors import StepError
+from patchbay_runner.errors import EmulatorDied, StepError
 from patchbay_runner.executor.results import seconds
 from patchbay_runner.model.assertions import parse_assertion
 from patchbay_runner.model.firewall import firewall_mode
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import LinkCondition, LinkReport, LinkStatistics
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import StepResult
@@ -415,3 +415,23 @@ def test_numbers_only() -> None:
 def test_a_plan_without_steps_passes(bench: Bench) -> None:
     assert bench.plan() == Plan(name="sim", source="sim.toml", topology=bench.plan().topology)
     bench.passes()
+
+
+def test_the_network_is_reported_from_the_start_and_at_the_end(bench: Bench) -> None:
+    bench.network.state = {"devices": {"web": {}}}
+    bench.network.links = LinkReport("emulator", (LinkStatistics("web.eth0"),))
+    recorder = bench.passes(LinkDown(device="web", interface="eth0"))
+    assert recorder.states == [{"devices": {"web": {}}}]
+    assert recorder.link_reports == [bench.network.links]  # the second time it is the same
+
+
+def test_an_emulator_that_died_is_a_defect_at_once(bench: Bench) -> None:
+    def dies() -> None:
+        raise EmulatorDied("the link emulator has ended")
+
+    async def run() -> None:
+        asyncio.get_running_loop().call_later(0.1, dies)
+        await bench.run_async(Wait(duration_s=60))
+
+    with pytest.raises(EmulatorDied):
+        asyncio.run(run())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from patchbay_runner.errors import LabError
+from patchbay_runner.errors import EmulatorDied
 from patchbay_runner.kernel.links.frames import (
     BATCH,
     SLOT_SIZE,
@@ -217,9 +217,9 @@ def test_a_relay_in_its_own_process_relays_and_changes(wire: Wire) -> None:
 def test_a_defect_in_the_relay_comes_back_as_an_error() -> None:
     shard = Shard()
     try:
-        with pytest.raises(LabError, match="KeyError"):
+        with pytest.raises(EmulatorDied, match="KeyError"):
             shard.change(7, LinkCondition())
-        with pytest.raises(LabError, match="link emulator"):
+        with pytest.raises(EmulatorDied, match="link emulator"):
             shard.change(7, LinkCondition())
     finally:
         shard.close()

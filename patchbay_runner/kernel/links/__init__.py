@@ -5,12 +5,7 @@
 """
 
 from patchbay_runner.kernel.links.emulator import LinkEmulator
-from patchbay_runner.kernel.links.engine import (
-    DirectionStatistics,
-    LinkEngine,
-    LinkPort,
-    LinkStatistics,
-)
+from patchbay_runner.kernel.links.engine import LinkEngine, LinkPort
 from patchbay_runner.kernel.links.netem import NetemEngine, has_netem
 
 
@@ -23,11 +18,9 @@ def link_engine(seed: int | None = None) -> LinkEngine:
 
 
 __all__ = [
-    "DirectionStatistics",
     "LinkEmulator",
     "LinkEngine",
     "LinkPort",
-    "LinkStatistics",
     "NetemEngine",
     "has_netem",
     "link_engine",

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.links import splice as splicing
-from patchbay_runner.kernel.links.engine import (
-    DirectionStatistics,
-    LinkPort,
-    LinkStatistics,
-    is_wanted,
-    passes_segments_whole,
-)
+from patchbay_runner.kernel.links.engine import LinkPort, is_wanted, passes_segments_whole
 from patchbay_runner.kernel.links.relay import RelayCounters
 from patchbay_runner.kernel.links.shard import Shard
 from patchbay_runner.kernel.links.splice import Splice, Way
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import DirectionStatistics, LinkCondition, LinkStatistics
 
 _WAYS: tuple[Way, ...] = ("up", "down")
-_SUMMED = ("packets", "bytes", "lost", "overflowed", "reordered", "duplicated", "corrupted", "overrun", "refused")
+_SUMMED = (
+    "packets",
+    "bytes",
+    "dropped",
+    "lost",
+    "overflowed",
+    "reordered",
+    "duplicated",
+    "corrupted",
+    "overrun",
+    "refused",
+    "delay_total_ms",
+)
 
 
 @dataclass(slots=True)
@@ -91,15 +98,21 @@ class LinkEmulator:
                 direction.relayed = None
 
     def statistics(self) -> list[LinkStatistics]:
-        """See `LinkEngine`. Raises LabError when an emulator has ended by itself."""
+        """See `LinkEngine`."""
+        counters = {number: found for shard in self._shards for number, found in shard.counters().items()}
         return [
-            LinkStatistics(name, *(_direction_statistics(link.directions.get(way)) for way in _WAYS))
+            LinkStatistics(name, *(_direction_statistics(link.directions.get(way), counters) for way in _WAYS))
             for name, link in self._links.items()
         ]
 
     def filenos(self) -> list[int]:
-        """Descriptors that become readable when an emulator process ends, which it never does by itself."""
+        """See `LinkEngine`."""
         return [shard.fileno() for shard in self._shards]
+
+    def check(self) -> None:
+        """See `LinkEngine`."""
+        for shard in self._shards:
+            shard.check()
 
     def close(self) -> None:
         """Ends the processes."""
@@ -144,13 +157,15 @@ def _lift(direction: _Direction) -> None:
         relayed.shard.pause(relayed.number)
 
 
-def _direction_statistics(direction: _Direction | None) -> DirectionStatistics | None:
+def _direction_statistics(
+    direction: _Direction | None, counters: Mapping[int, RelayCounters]
+) -> DirectionStatistics | None:
     if direction is None:
         return None
     relayed = direction.relayed
     if relayed is None:
         return direction.past
-    return _sum(direction.past, _as_statistics(relayed.shard.counters(relayed.number), relayed.latest))
+    return _sum(direction.past, _as_statistics(counters[relayed.number], relayed.latest))
 
 
 def _as_statistics(counters: RelayCounters, condition: LinkCondition) -> DirectionStatistics:
@@ -171,7 +186,7 @@ def _sum(past: DirectionStatistics, now: DirectionStatistics) -> DirectionStatis
     """Both together: counts added, of peaks and lateness the worse."""
     return msgspec.structs.replace(
         now,
-        **{name: getattr(past, name) + getattr(now, name) for name in (*_SUMMED, "dropped")},
+        **{name: getattr(past, name) + getattr(now, name) for name in _SUMMED},
         queue_peak_bytes=max(past.queue_peak_bytes, now.queue_peak_bytes),
         late_p50_ms=max(past.late_p50_ms, now.late_p50_ms),
         late_p99_ms=max(past.late_p99_ms, now.late_p99_ms),

@@ -1,4 +1,4 @@
-"""What the two link engines have in common: the ports that they work on, and what they tell of them."""
+"""What the two link engines have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import LinkCondition, LinkStatistics
 
 
 class LinkPort(msgspec.Struct, frozen=True):
@@ -28,39 +28,6 @@ class LinkPort(msgspec.Struct, frozen=True):
     far_ifindex: int = 0
 
 
-class DirectionStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One direction of a link since it was first impaired. Bytes are frame bytes.
-
-    `lost`, `reordered`, `duplicated` and `corrupted` were asked for; `overflowed` fell to the full queue; `overrun`
-    and `refused` were lost against the wish (by a machine too busy, by an interface that was down). The kernel's
-    engine tells only `dropped`, which is all its losses together. The lateness is the emulator's.
-    """
-
-    packets: int = 0
-    bytes: int = 0
-    dropped: int = 0
-    lost: int = 0
-    overflowed: int = 0
-    reordered: int = 0
-    duplicated: int = 0
-    corrupted: int = 0
-    queue_peak_bytes: int = 0
-    overrun: int = 0
-    refused: int = 0
-    late_p50_ms: float = 0.0
-    late_p99_ms: float = 0.0
-    late_max_ms: float = 0.0
-    overloaded: bool = False
-
-
-class LinkStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Both directions of a link; None was never impaired."""
-
-    name: str
-    up: DirectionStatistics | None = None
-    down: DirectionStatistics | None = None
-
-
 class LinkEngine(Protocol):
     """A mechanism that impairs links."""
 
@@ -78,7 +45,13 @@ class LinkEngine(Protocol):
         """Leaves nothing behind at a link's port, before the port itself is removed; what was counted stays."""
 
     def statistics(self) -> list[LinkStatistics]:
-        """Every link that is or was impaired, in the order of the first time."""
+        """Every link that is or was impaired, in the order of the first time. Raises EmulatorDied or KernelError."""
+
+    def filenos(self) -> list[int]:
+        """Descriptors that become readable when a process that the links need has ended, which it never should."""
+
+    def check(self) -> None:
+        """Raises EmulatorDied when such a process has ended."""
 
     def close(self) -> None:
         """Lets go of processes and descriptors; conditions are not lifted."""

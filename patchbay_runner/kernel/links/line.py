@@ -22,6 +22,7 @@ class LineCounters(msgspec.Struct, frozen=True):
     """What a line has done with its frames. Bytes are frame bytes with the Ethernet header.
 
     `lost` fell to the asked loss, `overflowed` to a full queue. `queue_peak_bytes` is the most that ever waited.
+    `delay_total_ms` is what all frames that passed were held up together.
     """
 
     packets: int = 0
@@ -32,6 +33,7 @@ class LineCounters(msgspec.Struct, frozen=True):
     duplicated: int = 0
     corrupted: int = 0
     queue_peak_bytes: int = 0
+    delay_total_ms: float = 0.0
 
 
 class Line:
@@ -47,7 +49,7 @@ class Line:
         self._packets = self._bytes = self._lost = self._overflowed = 0
         self._reordered = self._duplicated = self._corrupted = self._queue_peak_bytes = 0
         self._peak_ns = self._free_at_ns = 0.0
-        self._last_ns = 0
+        self._last_ns = self._delay_total_ns = 0
         self._ns_per_byte = 0.0
         self.change(condition)
 
@@ -81,6 +83,7 @@ class Line:
         if lost:
             self._lost += 1
             return DROPPED, 0
+        sent_ns = arrival_ns
         if self._ns_per_byte:
             waiting_ns = max(0.0, self._free_at_ns - arrival_ns)
             if waiting_ns > self._buffer_ns:
@@ -89,13 +92,15 @@ class Line:
             waiting_ns += length * self._ns_per_byte
             self._free_at_ns = arrival_ns + waiting_ns
             self._peak_ns = max(self._peak_ns, waiting_ns)
-            arrival_ns = int(self._free_at_ns)
+            sent_ns = int(self._free_at_ns)
         if flags:
             self._count(flags)
             if flags & EARLY:
-                return arrival_ns, flags
+                self._delay_total_ns += sent_ns - arrival_ns
+                return sent_ns, flags
         delay_ns = max(0, self.latency_ns + int(jitter * self._jitter_ns))
-        self._last_ns = departure_ns = max(self._last_ns, arrival_ns + delay_ns)
+        self._last_ns = departure_ns = max(self._last_ns, sent_ns + delay_ns)
+        self._delay_total_ns += departure_ns - arrival_ns
         return departure_ns, flags
 
     def refuse(self) -> None:
@@ -113,6 +118,7 @@ class Line:
             duplicated=self._duplicated,
             corrupted=self._corrupted,
             queue_peak_bytes=self._queue_peak_bytes,
+            delay_total_ms=self._delay_total_ns / NS_PER_MS,
         )
 
     def _count(self, flags: int) -> None:

@@ -11,17 +11,11 @@ import msgspec
 
 from patchbay_runner.errors import KernelError, LabError
 from patchbay_runner.kernel.links import tc
-from patchbay_runner.kernel.links.engine import (
-    DirectionStatistics,
-    LinkPort,
-    LinkStatistics,
-    is_wanted,
-    passes_segments_whole,
-)
+from patchbay_runner.kernel.links.engine import LinkPort, is_wanted, passes_segments_whole
 from patchbay_runner.kernel.links.offloads import keep_segments_whole
 from patchbay_runner.kernel.namespaces import entered, new_network_namespace
 from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import DirectionStatistics, LinkCondition, LinkStatistics
 
 _ABSENT = (ENOENT, EOPNOTSUPP)
 
@@ -97,6 +91,13 @@ class NetemEngine:
         return [
             LinkStatistics(name, _statistics(link.up), _statistics(link.down)) for name, link in self._links.items()
         ]
+
+    def filenos(self) -> list[int]:
+        """None: the kernel does it all."""
+        return []
+
+    def check(self) -> None:
+        """See `LinkEngine`."""
 
     def close(self) -> None:
         """Nothing is held: the namespaces take their qdiscs with them."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import array
 import gc
 import os
+import select
 import signal
 import socket
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 import msgspec
 
-from patchbay_runner.errors import LabError
+from patchbay_runner.errors import EmulatorDied
 from patchbay_runner.kernel import syscalls
 from patchbay_runner.kernel.links.line import Line
 from patchbay_runner.kernel.links.priority import set_time_slice
@@ -22,6 +24,7 @@ from patchbay_runner.model.links import LinkCondition
 
 _MESSAGE_BYTES = 1 << 16
 _ANSWER_TIMEOUT_S = 30.0
+_LINES_PER_TURN = 16
 # The least that the kernel gives: short turns come sooner when their time has come.
 _TIME_SLICE_NS = 100_000
 
@@ -53,13 +56,13 @@ class Detach(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Answered with the line's counters."""
+    """Answered with the lines' counters, in the same order."""
 
-    number: int
+    numbers: tuple[int, ...]
 
 
 class Counted(msgspec.Struct, frozen=True, tag=True):
-    counters: RelayCounters
+    counters: tuple[RelayCounters, ...]
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -84,7 +87,7 @@ _answer_decoder = msgspec.msgpack.Decoder[_Answer](_Answer)
 class Shard:
     """The parent's side. Every method waits for the relay's answer, a turn of its loop.
 
-    Raises LabError once the relay is gone. `fileno` is readable when it has ended by itself.
+    Raises EmulatorDied once the relay is gone. `fileno` is readable when it has ended by itself.
     """
 
     def __init__(self) -> None:
@@ -116,10 +119,23 @@ class Shard:
 
     def detach(self, number: int) -> RelayCounters:
         self.lines.discard(number)
-        return self._call(Detach(number), Counted).counters
+        (counters,) = self._call(Detach(number), Counted).counters
+        return counters
 
-    def counters(self, number: int) -> RelayCounters:
-        return self._call(Ask(number), Counted).counters
+    def counters(self) -> dict[int, RelayCounters]:
+        """Of all lines. Few are asked for at a time, since frames wait while the relay counts."""
+        found: dict[int, RelayCounters] = {}
+        numbers = sorted(self.lines)
+        for first in range(0, len(numbers), _LINES_PER_TURN):
+            some = tuple(numbers[first : first + _LINES_PER_TURN])
+            found |= zip(some, self._call(Ask(some), Counted).counters, strict=True)
+        return found
+
+    def check(self) -> None:
+        """Raises EmulatorDied when the relay has ended."""
+        readable, _, _ = select.select([self._channel], [], [], 0)
+        if readable:
+            self._receive()
 
     def close(self) -> None:
         """Ends the process; frames that are under way are lost."""
@@ -128,18 +144,23 @@ class Shard:
         os.waitpid(self.pid, 0)
 
     def _call(self, command: _Command, expected: type[_A], sockets: Sequence[socket.socket] = ()) -> _A:
-        try:
+        with suppress(BrokenPipeError):  # its last words may wait to be read
             socket.send_fds(self._channel, [_encoder.encode(command)], [sock.fileno() for sock in sockets])
+        answer = self._receive()
+        if not isinstance(answer, expected):
+            raise EmulatorDied(f"the link emulator answered {answer}")
+        return answer
+
+    def _receive(self) -> _Answer:
+        try:
             received = self._channel.recv(_MESSAGE_BYTES)
         except OSError as error:
-            raise LabError(f"the link emulator does not answer: {error}") from error
+            raise EmulatorDied(f"the link emulator does not answer: {error}") from error
         if not received:
-            raise LabError("the link emulator has ended")
-        answer = _answer_decoder.decode(received)
+            raise EmulatorDied("the link emulator has ended")
+        answer: _Answer = _answer_decoder.decode(received)
         if isinstance(answer, Crashed):
-            raise LabError(f"the link emulator has failed:\n{answer.traceback}")
-        if not isinstance(answer, expected):
-            raise LabError(f"the link emulator answered {answer}")
+            raise EmulatorDied(f"the link emulator has failed:\n{answer.traceback}")
         return answer
 
 
@@ -212,7 +233,7 @@ def _carry_out(command: _Command, fds: list[int], relay: Relay, lines: dict[int,
             relay.pause(lines[command.number])
             return Done()
         case Ask():
-            return Counted(lines[command.number].counters())
+            return Counted(tuple(lines[number].counters() for number in command.numbers))
         case Detach():
             relayed = lines.pop(command.number)
-            return Counted(relay.detach(relayed))
+            return Counted((relay.detach(relayed),))

@@ -18,13 +18,13 @@ from typing import Any, Self
 import msgspec
 
 from patchbay_runner.errors import PatchbayError
-from patchbay_runner.kernel.links import LinkEmulator, LinkPort, LinkStatistics, NetemEngine
+from patchbay_runner.kernel.links import LinkEmulator, LinkPort, NetemEngine
 from patchbay_runner.kernel.sandbox import SandboxContext, Zygote
 from patchbay_runner.lab.agent import Agent
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import Lab, LabOptions
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import LinkCondition, LinkStatistics
 from patchbay_runner.model.topology import Device, Interface, Router, Topology
 
 ROUTER = "router"

@@ -95,6 +95,13 @@ class Project:
                     roles[role] = pid
         return roles
 
+    def emulators(self, command: int) -> list[int]:
+        """The processes that emulate links in the one sandbox of the running `command`."""
+        agent = self.sandbox(command)["agent"]
+        statuses = self._statuses()
+        is_fork = {pid: status["Name"] == statuses[agent]["Name"] for pid, status in statuses.items()}
+        return [pid for pid, status in statuses.items() if int(status["PPid"]) == agent and is_fork[pid]]
+
     def _statuses(self) -> dict[int, dict[str, str]]:
         wanted = f"{_MARKER}={self.marker}".encode()
         found = {}
