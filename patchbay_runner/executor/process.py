@@ -225,6 +225,8 @@ class Process:
         if len(data) > _DOCUMENT_BYTES:
             self.document_error = StepError(f"{stream} of {self.step.id} is larger than {_DOCUMENT_BYTES} bytes")
             return
+        if self.exit_code != 0 and not data.strip():
+            return  # it failed, as its step may expect, and said nothing
         try:
             values = parse_document(data, captures)
         except DocumentError as error:

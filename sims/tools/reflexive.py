@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a NAT does to one UDP socket: asks several reflectors which endpoint they see, and says it as JSON.
 
-reflexive.py serve ADDRESS:PORT...        answers every datagram with the sender's endpoint
+reflexive.py serve ADDRESS:PORT...        answers every datagram with the sender's endpoint, tells whom it has seen
 reflexive.py ask PORT ADDRESS:PORT...     sends from local PORT to each, prints one JSON document
 """
 
@@ -23,9 +23,13 @@ def serve(places: list[str]) -> None:
         sock.bind(endpoint(place))
         selector.register(sock, selectors.EVENT_READ)
     print("serving", flush=True)
+    clients: list[str] = []
     while True:
         for key, _ in selector.select():
             _, source = key.fileobj.recvfrom(100)
+            if source[0] not in clients:
+                clients.append(source[0])
+                print("clients", *clients, flush=True)
             key.fileobj.sendto(f"{source[0]}:{source[1]}".encode(), source)
 
 

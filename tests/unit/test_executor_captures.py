@@ -193,6 +193,22 @@ def test_json_on_stderr_while_stdout_is_text(bench: Bench) -> None:
     assert bench.value("a.x") == "1"
 
 
+def test_a_program_that_fails_as_expected_need_not_write_its_document(bench: Bench) -> None:
+    captures = (Capture(name="x", pick=".x"),)
+    bench.passes(Run(id="a", device="web", cmd=sh("exit 1"), parser="json", captures=captures, expect_exit=1))
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"), [("exit 0", 0), ("echo no; exit 1", 1)], ids=["it-did-not-fail", "it-wrote-something"]
+)
+def test_otherwise_it_has_to(bench: Bench, script: str, expected: int) -> None:
+    captures = (Capture(name="x", pick=".x"),)
+    failure = bench.fails(
+        Run(id="a", device="web", cmd=sh(script), parser="json", captures=captures, expect_exit=expected)
+    )
+    assert "not a JSON document" in failure.message
+
+
 def test_a_document_that_does_not_parse_fails_run_and_wait_for(bench: Bench) -> None:
     captures = (Capture(name="x", pick=".x"),)
     command = sh("echo '{'; echo ' oops }'")

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""Two peers connect as WebRTC does (ICE, RFC 8445, by aioice), and say as JSON how.
+
+ice.py rendezvous ADDRESS:PORT                    passes lines between two peers
+ice.py peer call|answer RENDEZVOUS UDP TLS        both servers are STUN and TURN: ADDRESS:PORT by UDP, and by TLS
+
+Peers try a direct path for three seconds, then one through a relay, which they reach by UDP, or by TLS when UDP is not
+answered. The interpreter is Debian's, which has the package python3-aioice.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from aioice import Candidate, Connection, TransportPolicy
+
+DIRECT_S = 3
+RELAY_S = 10
+GATHER_S = 2
+CREDENTIALS = {"turn_username": "peer", "turn_password": "secret"}
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    address, _, port = text.rpartition(":")
+    return address, int(port)
+
+
+async def rendezvous(place: str) -> None:
+    peers: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peers.put((reader, writer))
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+
+    address, port = endpoint(place)
+    await asyncio.start_server(joined, address, port)
+    print("serving", flush=True)
+    (caller_in, caller_out), (callee_in, callee_out) = await peers.get(), await peers.get()
+    await asyncio.gather(pass_on(caller_in, callee_out), pass_on(callee_in, caller_out))
+
+
+@dataclass
+class Peer:
+    calls: bool
+    udp: tuple[str, int]
+    tls: tuple[str, int]
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def exchange(self, mine: Any) -> Any:
+        """Tells the other peer something, and reads its word on the same."""
+        self.writer.write(json.dumps(mine).encode() + b"\n")
+        return json.loads(await self.reader.readline())
+
+    async def direct(self) -> Connection | None:
+        """A path without a relay."""
+        connection = Connection(self.calls, stun_server=self.udp, use_ipv6=False)
+        return await self.establish(connection if await is_gathered(connection) else None, DIRECT_S)
+
+    async def relayed(self) -> tuple[Connection | None, str]:
+        """A path through the relay, and what the relay is spoken to by."""
+        options = {"use_ipv6": False, "transport_policy": TransportPolicy.RELAY, **CREDENTIALS}
+        connection, by = Connection(self.calls, turn_server=self.udp, **options), "udp"
+        if not await is_gathered(connection):
+            by = "tls"
+            connection = Connection(self.calls, turn_server=self.tls, turn_transport="tcp", turn_ssl=True, **options)
+            if not await is_gathered(connection):
+                sys.exit("the relay does not answer, neither by UDP nor by TLS")
+        return await self.establish(connection, RELAY_S), by
+
+    async def establish(self, connection: Connection | None, within_s: float) -> Connection | None:
+        """None unless both peers have candidates and both say that a path works."""
+        offer = [candidate.to_sdp() for candidate in connection.local_candidates] if connection else []
+        mine = [connection.local_username, connection.local_password] if connection else []
+        theirs = await self.exchange({"secret": mine, "candidates": offer})
+        is_up = False
+        if connection and theirs["candidates"]:
+            connection.remote_username, connection.remote_password = theirs["secret"]
+            for text in theirs["candidates"]:
+                await connection.add_remote_candidate(Candidate.from_sdp(text))
+            await connection.add_remote_candidate(None)
+            is_up = await is_done(connection.connect(), within_s)
+        return connection if await self.exchange(is_up) and is_up else None
+
+
+async def is_gathered(connection: Connection) -> bool:
+    return await is_done(connection.gather_candidates(), GATHER_S)
+
+
+async def is_done(attempt: Any, within_s: float) -> bool:
+    try:
+        await asyncio.wait_for(attempt, within_s)
+    except (ConnectionError, TimeoutError):
+        return False
+    return True
+
+
+async def peer(role: str, meeting: str, udp: str, tls: str) -> None:
+    reader, writer = await asyncio.open_connection(*endpoint(meeting))
+    me = Peer(role == "call", endpoint(udp), endpoint(tls), reader, writer)
+    path, by = "direct", ""
+    connection = await me.direct()
+    if connection is None:
+        path = "relay"
+        connection, by = await me.relayed()
+    if connection is None:
+        sys.exit("neither a direct path nor a relayed one")
+    started = time.monotonic()
+    await connection.send(b"hello")
+    heard = await asyncio.wait_for(connection.recv(), 5)
+    took_ms = round(1000 * (time.monotonic() - started), 1)
+    print(json.dumps({"path": path, "relay_by": by, "heard": heard.decode(), "took_ms": took_ms}), flush=True)
+    await me.exchange("bye")
+
+
+if __name__ == "__main__":
+    asyncio.run({"rendezvous": rendezvous, "peer": peer}[sys.argv[1]](*sys.argv[2:]))
