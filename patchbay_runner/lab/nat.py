@@ -104,8 +104,12 @@ def _input(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterato
 
 
 def _forward(place: NatPlacement, tables: NatTables) -> Iterator[str]:
-    # conntrack does not translate what it finds invalid: it would leave with its inner address.
-    rules = ["ct state invalid drop", f'iifname "{place.wan}" ct state established,related accept']
+    # conntrack does not translate what it finds invalid: it would leave with its inner address. Between a LAN's member
+    # and one of a LAN behind it the router may see the answers alone, which are invalid, too.
+    rules = [
+        f'oifname "{place.wan}" ct state invalid drop',
+        f'iifname "{place.wan}" ct state established,related accept',
+    ]
     if tables.inward:
         rules.append(f'iifname "{place.wan}" ct status dnat accept')
     rules.append(f'iifname "{place.wan}" drop')
