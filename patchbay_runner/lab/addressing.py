@@ -12,8 +12,9 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IP
 import msgspec
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.lab.pools import IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6, V4Pool, subnets_v6
+from patchbay_runner.lab.pools import OwnPrefixes, V4Pool, subnets_v6
 from patchbay_runner.lab.regions import with_region_routers
+from patchbay_runner.model.ranges import FIRST_MEMBER, IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6
 from patchbay_runner.model.topology import IpSupport, Pool, Router, Topology
 
 IX = "ix"
@@ -33,7 +34,6 @@ PORTS_PER_BRIDGE = 1000
 
 _FIRST_IX_HOST_V4 = 10
 _FIRST_IX_HOST_V6 = 0x10
-_FIRST_MEMBER = 2
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -128,11 +128,14 @@ class _Planner:
         self._next_mac = 1
         members = _members_by_lan(topology)
         self._members = members
-        self._public_v4 = V4Pool(PUBLIC_V4)
-        self._private_v4 = V4Pool(PRIVATE_V4, skip=256)  # LANs count from 1, as on the public side
+        self._own = own = OwnPrefixes.of(topology)
+        self._public_v4 = V4Pool(PUBLIC_V4, tuple(own.v4.values()))
+        self._private_v4 = V4Pool(
+            PRIVATE_V4, tuple(own.v4.values()), skip=256
+        )  # LANs count from 1, as on the public side
         ix_v4 = self._public_v4.take(len(members[IX]) + _FIRST_IX_HOST_V4 - 1, IX)
-        self._private_v6 = subnets_v6(PRIVATE_V6)
-        self._public_v6 = subnets_v6(PUBLIC_V6)
+        self._private_v6 = subnets_v6(PRIVATE_V6, tuple(own.v6.values()))
+        self._public_v6 = subnets_v6(PUBLIC_V6, tuple(own.v6.values()))
         self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {IX: (ix_v4, IX_V6)}
 
     def plan(self) -> AddressPlan:
@@ -148,9 +151,11 @@ class _Planner:
         v4 = v6 = None
         if router.ip_support.v4:
             pool = self._private_v4 if private else self._public_v4
-            v4 = pool.take(len(self._members[router.name]) + _FIRST_MEMBER - 1, router.name)
+            v4 = self._own.v4.get(router.name) or pool.take(
+                len(self._members[router.name]) + FIRST_MEMBER - 1, router.name
+            )
         if router.ip_support.v6:
-            v6 = next(self._private_v6 if private else self._public_v6)
+            v6 = self._own.v6.get(router.name) or next(self._private_v6 if private else self._public_v6)
         return v4, v6
 
     def _lan(self, owner: str) -> Lan:
@@ -207,7 +212,7 @@ def _hosts(owner: str, number: int) -> tuple[int, int]:
         return 1, 1
     if owner == IX:
         return _FIRST_IX_HOST_V4 + number, _FIRST_IX_HOST_V6 + number
-    return _FIRST_MEMBER + number, _FIRST_MEMBER + number
+    return FIRST_MEMBER + number, FIRST_MEMBER + number
 
 
 def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:

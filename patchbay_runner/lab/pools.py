@@ -1,21 +1,18 @@
-"""Where the lab's prefixes come from: disjoint pools for the exchange, LANs and region links. Pure."""
+"""Where the LANs' prefixes come from: their own, or disjoint ones of a pool. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from typing import TypeVar
+
+import msgspec
 
 from patchbay_runner.errors import LabError
+from patchbay_runner.model.ranges import spoken_for
+from patchbay_runner.model.topology import Router, Topology
 
-# RFC 2544 benchmarking space plays the public internet, RFC 3849 documentation space its IPv6 half.
-IX_V6 = IPv6Network("2001:db8::/64")
-PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
-PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
-PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
-PRIVATE_V6 = IPv6Network("fd10::/48")
-# Cables between region routers: RFC 5737 documentation space, a /30 each, and a unique local /126 of a /64 each.
-REGION_LINKS_V4 = (IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24"))
-REGION_LINKS_V6 = IPv6Network("fd11::/48")
+_Prefix = TypeVar("_Prefix", IPv4Network, IPv6Network)
 
 _LONGEST_V4_PREFIX = 24
 # Hosts kept free on every LAN for interfaces that are added or plugged over while the lab runs.
@@ -30,10 +27,14 @@ def _prefix_length(highest_host: int) -> int:
 
 
 class V4Pool:
-    """Hands out disjoint aligned networks from `blocks` in order, each as large as its members need."""
+    """Hands out disjoint aligned networks from `blocks` in order, each as large as its members need.
 
-    def __init__(self, blocks: tuple[IPv4Network, ...], skip: int = 0) -> None:
+    None of them overlaps any of `taken`.
+    """
+
+    def __init__(self, blocks: tuple[IPv4Network, ...], taken: Sequence[IPv4Network] = (), skip: int = 0) -> None:
         self._blocks = list(blocks)
+        self._taken = taken
         self._next = int(blocks[0].network_address) + skip
 
     def take(self, highest_host: int, owner: str) -> IPv4Network:
@@ -42,18 +43,49 @@ class V4Pool:
         size = 2 ** (32 - prefix)
         while self._blocks:
             start = -(-self._next // size) * size
-            if start + size - 1 <= int(self._blocks[0].broadcast_address):
+            if start + size - 1 > int(self._blocks[0].broadcast_address):
+                del self._blocks[0]
+                self._next = int(self._blocks[0].network_address) if self._blocks else 0
+                continue
+            network = IPv4Network((start, prefix))
+            in_the_way = next((taken for taken in self._taken if taken.overlaps(network)), None)
+            if in_the_way is None:
                 self._next = start + size
-                return IPv4Network((start, prefix))
-            del self._blocks[0]
-            if self._blocks:
-                self._next = int(self._blocks[0].network_address)
+                return network
+            self._next = int(in_the_way.broadcast_address) + 1
         raise LabError("there is no IPv4 prefix left for its LAN", owner)
 
 
-def subnets_v6(block: IPv6Network) -> Iterator[IPv6Network]:
-    """The /64s of a /48, numbered from 1."""
+class OwnPrefixes(msgspec.Struct, frozen=True):
+    """The prefixes that LANs were given by name, by their routers."""
+
+    v4: dict[str, IPv4Network]
+    v6: dict[str, IPv6Network]
+
+    @classmethod
+    def of(cls, topology: Topology) -> OwnPrefixes:
+        """Raises LabError when one is nothing that a LAN can have, or overlaps another."""
+        own = cls({}, {})
+        for router in topology.routers:
+            if router.cidr is not None and router.ip_support.v4:
+                own.v4[router.name] = _checked(IPv4Network(router.cidr), own.v4, router)
+            if router.cidr_v6 is not None and router.ip_support.v6:
+                own.v6[router.name] = _checked(IPv6Network(router.cidr_v6), own.v6, router)
+        return own
+
+
+def _checked(prefix: _Prefix, others: dict[str, _Prefix], router: Router) -> _Prefix:
+    rival = spoken_for(prefix) or next((name for name, other in others.items() if prefix.overlaps(other)), None)
+    if rival is not None:
+        raise LabError(f"its LAN's prefix {prefix} overlaps {rival}", router.name)
+    return prefix
+
+
+def subnets_v6(block: IPv6Network, taken: Sequence[IPv6Network] = ()) -> Iterator[IPv6Network]:
+    """The /64s of a /48, numbered from 1, without those that overlap any of `taken`."""
     base = int(block.network_address)
     for number in range(1, 2**16):
-        yield IPv6Network((base + (number << 64), 64))
+        subnet = IPv6Network((base + (number << 64), 64))
+        if not any(each.overlaps(subnet) for each in taken):
+            yield subnet
     raise LabError(f"there is no IPv6 prefix left in {block}")

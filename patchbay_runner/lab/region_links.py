@@ -13,9 +13,9 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.addressing import AddressPlan, Port, link_local_address
-from patchbay_runner.lab.pools import REGION_LINKS_V4, REGION_LINKS_V6
 from patchbay_runner.lab.regions import region_router
 from patchbay_runner.lab.routing import Route
+from patchbay_runner.model.ranges import REGION_LINKS_V4, REGION_LINKS_V6
 from patchbay_runner.model.regions import RegionLink, region_links
 from patchbay_runner.model.topology import Topology
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +10,14 @@ import msgspec
 
 from patchbay_runner.loader.network import Network, address_variables
 from patchbay_runner.loader.steps.draft import Draft, is_dynamic
-from patchbay_runner.model.steps import AddInterface, BreakRegionLink, RemoveInterface, Replug, SetDefaultRoute
+from patchbay_runner.model.steps import (
+    AddInterface,
+    BreakRegionLink,
+    RemoveInterface,
+    RenewAddress,
+    Replug,
+    SetDefaultRoute,
+)
 from patchbay_runner.model.topology import Device, Interface
 
 REGION_ACTIONS = ("break-region-link", "restore-region-link")
@@ -40,7 +48,23 @@ def network_after(draft: Draft, network: Network) -> Network:
         variables |= address_variables(new, network.routers)
         kept = {interface.name for interface in new.interfaces}
         removed |= {(old.name, each.name): draft.step.origin for each in old.interfaces if each.name not in kept}
-    return _replace(network, devices=devices, variables=variables, removed=removed)
+    numbers = Counter(network.numbers) + addresses_taken(draft, network)
+    return _replace(network, devices=devices, variables=variables, removed=removed, numbers=numbers)
+
+
+def addresses_taken(draft: Draft, network: Network) -> Counter[str]:
+    """How many new addresses a step asks of the LAN of each router. No address is given twice."""
+    step = draft.step
+    taken: Counter[str] = Counter()
+    for device in network.devices_of(draft.device):
+        if isinstance(step, Replug):
+            taken[step.to] += 1
+        elif isinstance(step, AddInterface):
+            taken[step.gateway] += 1
+        elif isinstance(step, RenewAddress):
+            renewed = step.interface or device.default_interface
+            taken.update(each.gateway for each in device.interfaces if each.name == renewed)
+    return taken
 
 
 def _with_region_link(step: Any, network: Network) -> Network:
@@ -92,5 +116,6 @@ _CHANGES: Mapping[str, Callable[[Device, Any], Device]] = {
     "replug": _replug,
     "add-iface": _add,
     "remove-iface": _remove,
+    "renew-ip": lambda device, step: device,
     "set-default-route": _move_default_route,
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from patchbay_runner.loader.cidrs import check_cidrs
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.regions import check_region_of, check_regions
@@ -21,9 +23,10 @@ LEAST_IPV6_MTU = 1280
 class Network(msgspec.Struct, frozen=True):
     """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.
 
-    `is_open` and `vague` are those of the tables that it was read from. Steps change `devices`, `variables` and
-    `broken`, the links between regions by the step that broke them; `removed` says which step took an interface away,
-    and `topology` is what the sim begins with.
+    `numbers` says how many addresses the LAN of each router has given to members. `is_open` and `vague` are those of
+    the tables that it was read from. Steps change `devices`, `variables`, `numbers` and `broken`, the links between
+    regions by the step that broke them; `removed` says which step took an interface away, and `topology` is what the
+    sim begins with.
     """
 
     topology: Topology = Topology()
@@ -34,6 +37,7 @@ class Network(msgspec.Struct, frozen=True):
     unbuilt: tuple[str, ...] = ()
     is_open: bool = False
     vague: frozenset[str] = frozenset()
+    numbers: Mapping[str, int] = {}
     removed: dict[tuple[str, str], Origin] = {}
     is_default_known: bool = True
     broken: dict[frozenset[str], Origin] = {}
@@ -75,6 +79,8 @@ def check_network(written: Written, report: Report) -> Network:
     _check_duplicates(written, report)
     routers = {router.name: router for router, _ in written.routers}
     _check_routers(written, routers, report)
+    numbers = _interfaces_by_lan(written)
+    check_cidrs(written.routers, numbers, report)
     check_regions(written.regions, routers, report)
     for counted in written.devices:
         _check_device(counted, routers, report)
@@ -86,6 +92,7 @@ def check_network(written: Written, report: Report) -> Network:
         routers=routers,
         devices={device.name: device for device in topology.devices},
         variables=variables,
+        numbers=numbers,
         unbuilt=tuple(unbuilt_line(node, what) for node, what in written.unbuilt),
         is_open=written.is_open,
         vague=frozenset(written.vague),
@@ -135,6 +142,15 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             )
         if router.nat.config is not None and not router.ip_support.v4 and "nat" in table_of(node):
             report.warn(node.value["nat"], "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+
+
+def _interfaces_by_lan(written: Written) -> Counter[str]:
+    """How many interfaces stand on the LAN of each router."""
+    found = Counter(router.upstream for router, _ in written.routers if router.upstream is not None)
+    for counted in written.devices:
+        for interface in counted.device.interfaces:
+            found[interface.gateway] += 1 if counted.count is None else counted.count
+    return found
 
 
 def _check_cycle(router: Router, node: Node, routers: Mapping[str, Router], report: Report) -> set[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from ipaddress import IPv4Network
 
+from patchbay_runner.loader.changes import addresses_taken
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
 from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.ranges import most_members
 from patchbay_runner.model.regions import region_links
 from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink
 from patchbay_runner.model.topology import Device
@@ -41,6 +44,8 @@ def check_nodes(draft: Draft, network: Network, report: Report) -> None:
     _check_device(draft, network, report)
     if draft.action in _ROUTER_KEYS:
         _check_router(draft, network, report)
+    if draft.step is not None:
+        _check_room(draft, network, report)
     if isinstance(draft.step, BreakRegionLink | RestoreRegionLink) and not network.is_open:
         _check_region_link(draft, draft.step, network, report)
 
@@ -166,6 +171,19 @@ def _check_mtu(draft: Draft, named: Node, network: Network, report: Report) -> N
             message = f"the router {quote(named.value)} carries IPv6, and an MTU of {device.mtu} is too small for it"
             report.error(named, message, f'a router with ip_support = "v4-only", or an MTU of {LEAST_IPV6_MTU} or more')
             return
+
+
+def _check_room(draft: Draft, network: Network, report: Report) -> None:
+    for name, needed in addresses_taken(draft, network).items():
+        router = network.routers.get(name)
+        if router is None or router.cidr is None or not router.ip_support.v4:
+            continue
+        left = most_members(IPv4Network(router.cidr)) - network.numbers.get(name, 0)
+        if needed > left:
+            message = (
+                f"the LAN of the router {quote(name)} has {max(left, 0)} addresses left, and the step needs {needed}"
+            )
+            report.error(draft.node, message, f"a shorter prefix than {router.cidr}")
 
 
 def _check_variable(use: Use, network: Network, report: Report) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.loader.cidrs import cidr, cidr_v6
 from patchbay_runner.loader.conditions import condition
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import (
@@ -48,6 +49,8 @@ _ROUTER: dict[str, Any] = {
     "nat_v6": choice({kind.value: kind for kind in NatV6}),
     "ip_support": choice({kind.value: kind for kind in IpSupport}),
     "pool": choice({kind.value: kind for kind in Pool}),
+    "cidr": cidr,
+    "cidr_v6": cidr_v6,
     "mtu": _MTU,
     "firewall": firewall,
     "block_icmp_frag_needed": boolean,
@@ -132,6 +135,8 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         name=values["name"],
         upstream=values.get("upstream"),
         region=values.get("region"),
+        cidr=values.get("cidr"),
+        cidr_v6=values.get("cidr_v6"),
         mtu=values.get("mtu"),
         block_icmp_frag_needed=values.get("block_icmp_frag_needed", False),
         downlink=values.get("downlink_condition", values.get("downlink")),

@@ -66,7 +66,8 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `pool` None is private where the router translates IPv4, else public. `downlink` is what befalls packets that the
     router sends into its LAN, `uplink` those that it sends the other way. `block_icmp_frag_needed` makes it a black
-    hole of path MTU discovery, in both families.
+    hole of path MTU discovery, in both families. `cidr` and `cidr_v6` are the LAN's own prefixes, as `ipaddress` reads
+    them; None takes one from the pool.
     """
 
     name: str
@@ -76,6 +77,8 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nat_v6: NatV6 = NatV6.NONE
     ip_support: IpSupport = IpSupport.DUAL_STACK
     pool: Pool | None = None
+    cidr: str | None = None
+    cidr_v6: str | None = None
     mtu: int | None = None
     firewall: Firewall = Firewall()
     block_icmp_frag_needed: bool = False

@@ -111,6 +111,54 @@ def test_a_full_pool_is_an_error() -> None:
         plan_addresses(topology)
 
 
+def test_a_lan_has_the_prefixes_that_its_router_names_and_no_other_lan_has_them() -> None:
+    topology = Topology(
+        routers=(
+            Router(name="first"),
+            Router(name="own", cidr="198.18.1.0/24", cidr_v6="2001:db8:1:2::/64"),
+            Router(name="second"),
+            Router(name="inner", upstream="own", nat=nat_mode("home"), cidr="10.0.1.128/25"),
+            Router(name="third", upstream="own", nat=nat_mode("home")),
+        )
+    )
+    plan = plan_addresses(topology)
+    found = {name: (str(lan.v4), str(lan.v6)) for name, lan in plan.lans.items()}
+    assert found == {
+        IX: ("198.18.0.0/24", "2001:db8::/64"),
+        "first": ("198.18.2.0/24", "2001:db8:1:1::/64"),
+        "own": ("198.18.1.0/24", "2001:db8:1:2::/64"),
+        "second": ("198.18.3.0/24", "2001:db8:1:3::/64"),
+        "inner": ("10.0.1.128/25", "fd10:0:0:1::/64"),
+        "third": ("10.0.2.0/24", "fd10:0:0:2::/64"),
+    }
+    assert plan.lans["own"].gateway.v4 == IPv4Interface("198.18.1.1/24")
+    assert plan.ports["inner", "wan"].v4 == IPv4Interface("198.18.1.2/24")
+
+
+def test_a_long_exchange_gives_way_to_a_named_prefix() -> None:
+    routers = tuple(Router(name=f"r{i}", nat=nat_mode("home")) for i in range(300))
+    own = Router(name="own", cidr="198.18.1.0/24")
+    assert plan_addresses(Topology(routers=(*routers, own))).lans[IX].v4 == IPv4Network("198.18.2.0/23")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"cidr": "10.7.0.0/24"}, {"cidr": "10.0.0.0/12"}, "b: .*10.0.0.0/12 overlaps a"),
+        ({"cidr_v6": "fd77::/64"}, {"cidr_v6": "fd77::/64"}, "b: .*fd77::/64 overlaps a"),
+        ({"cidr": "198.18.0.0/16"}, {}, "a: .*overlaps the internet exchange"),
+        ({}, {"cidr": "10.7.0.0/30"}, "b: there is no address left on its LAN 10.7.0.0/30 for d1"),
+    ],
+)
+def test_a_prefix_that_a_lan_cannot_have_is_an_error(
+    first: dict[str, str], second: dict[str, str], message: str
+) -> None:
+    devices = tuple(Device(name=f"d{i}", interfaces=(Interface(name="eth0", gateway="b"),)) for i in range(2))
+    topology = Topology(routers=(Router(name="a", **first), Router(name="b", **second)), devices=devices)
+    with pytest.raises(LabError, match=message):
+        plan_addresses(topology)
+
+
 def test_families_follow_the_router() -> None:
     topology = Topology(
         routers=(Router(name="old", ip_support=IpSupport.V4_ONLY), Router(name="new", ip_support=IpSupport.V6_ONLY)),

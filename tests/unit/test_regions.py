@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.lab import pools, replan
+from patchbay_runner.lab import replan
 from patchbay_runner.lab.addressing import AddressPlan, plan_addresses
 from patchbay_runner.lab.blueprint import Blueprint, draw_blueprint
 from patchbay_runner.lab.region_links import region_cables
 from patchbay_runner.lab.regions import region_router
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.routing import Route
+from patchbay_runner.model import ranges
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.regions import MOST_REGION_LINKS, declared_regions, region_links
@@ -78,15 +79,15 @@ def test_64_regions_fit_with_128_links_and_no_prefix_overlaps_another() -> None:
 
 
 def test_one_link_more_than_there_are_addresses_for_is_an_error() -> None:
-    assert sum(block.num_addresses // 4 for block in pools.REGION_LINKS_V4) == MOST_REGION_LINKS
+    assert sum(block.num_addresses // 4 for block in ranges.REGION_LINKS_V4) == MOST_REGION_LINKS
     assert len(region_cables(Topology(regions=full_mesh(16)))) == 120
     with pytest.raises(LabError, match="no IPv4 prefix left for the link"):
         region_cables(Topology(regions=full_mesh(17)))
 
 
 def test_no_pool_overlaps_another() -> None:
-    blocks: list[Prefix] = [pools.IX_V6, pools.PUBLIC_V6, pools.PRIVATE_V6, pools.REGION_LINKS_V6]
-    blocks += [*pools.PUBLIC_V4, *pools.PRIVATE_V4, *pools.REGION_LINKS_V4]
+    blocks: list[Prefix] = [ranges.IX_V6, ranges.PUBLIC_V6, ranges.PRIVATE_V6, ranges.REGION_LINKS_V6]
+    blocks += [*ranges.PUBLIC_V4, *ranges.PRIVATE_V4, *ranges.REGION_LINKS_V4]
     assert not [pair for pair in combinations(blocks, 2) if pair[0].version == pair[1].version and _overlap(*pair)]
 
 

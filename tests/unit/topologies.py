@@ -26,6 +26,9 @@ def topologies(draw: st.DrawFn, max_routers: int = 12, max_devices: int = 12) ->
             nat=nat_mode(draw(st.sampled_from(_MODES))),
             nat_v6=draw(st.sampled_from([NatV6.NONE, NatV6.NONE, NatV6.MASQUERADE])),
             ip_support=draw(st.sampled_from(IpSupport)),
+            # In the pools' way, and in no other's.
+            cidr=draw(st.sampled_from([None, None, f"10.0.{i + 1}.0/24", f"198.18.{i + 1}.0/24"])),
+            cidr_v6=draw(st.sampled_from([None, None, f"fd10:0:0:{i + 1}::/64", f"2001:db8:1:{i + 1}::/64"])),
             pool=draw(st.sampled_from([None, None, *Pool])),
             mtu=draw(st.sampled_from([None, 1420, 1280])),
             block_icmp_frag_needed=draw(st.booleans()),

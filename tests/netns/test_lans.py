@@ -1,0 +1,78 @@
+"""LANs with prefixes of their own, from the sim file to the packet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.netns.support.running import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+OWN_PREFIXES = """
+[[router]]
+name = "dc"
+[[router]]
+name = "google"
+cidr = "8.8.8.0/24"
+cidr_v6 = "2001:4860:4860::/64"
+[[router]]
+name = "home"
+preset = "home"
+cidr = "192.168.1.0/28"
+cidr_v6 = "fd77::/64"
+[[router]]
+name = "cellar"
+upstream = "home"
+cidr = "192.168.1.16/30"
+[device.server.eth0]
+gateway = "dc"
+[device.dns.eth0]
+gateway = "google"
+[device.pc.eth0]
+gateway = "home"
+[device.boiler.eth0]
+gateway = "cellar"
+
+[[step-template]]
+name = "reach"
+action = "run"
+cmd = ["ping", "-n", "-c1", "-W5"]
+"""
+
+
+def reach(device: str, *addresses: str) -> str:
+    return "".join(
+        f'[[step]]\nuse = "reach"\nid = "{device}-{number}"\ndevice = "{device}"\nargs = ["{address}"]\n'
+        for number, address in enumerate(addresses)
+    )
+
+
+def test_lans_have_the_prefixes_that_their_routers_name(project: Project) -> None:
+    steps = (
+        reach("pc", "192.168.1.1", "fd77::1", "8.8.8.2", "2001:4860:4860::2", "$NETSIM_IP_BOILER")
+        + reach("server", "8.8.8.2", "2001:4860:4860::2")
+        + reach("boiler", "192.168.1.17", "192.168.1.3", "8.8.8.2", "$NETSIM_IP6_SERVER")
+        + """
+[[step]]
+id = "routes"
+device = "pc"
+cmd = ["ip", "-4", "route", "show", "default"]
+captures.gateway.regex = "via ([0-9.]+)"
+[[step]]
+id = "addresses"
+device = "pc"
+cmd = ["echo", "$NETSIM_IP_PC", "$NETSIM_IP6_PC", "$NETSIM_IP_BOILER"]
+captures.line.regex = ".*"
+[[step]]
+action = "assert"
+checks = ["routes.gateway == 192.168.1.1", "addresses.line == 192.168.1.3 fd77::3 192.168.1.18"]
+"""
+    )
+    finished = project.run(project.sim("own", steps, OWN_PREFIXES))
+    assert finished.returncode == 0, finished.stdout + finished.stderr
