@@ -19,7 +19,8 @@ from patchbay_runner.model.ranges import REGION_LINKS_V4, REGION_LINKS_V6
 from patchbay_runner.model.regions import RegionLink, region_links
 from patchbay_runner.model.topology import Topology
 
-# Beyond the ports of any LAN.
+# Beyond the ports of any LAN. The ends of a cable differ in it: where they do not, the kernel may notice only after a
+# second that the cable carries again (linkwatch_urgent_event, net/core/link_watch.c).
 _FIRST_LINK_INDEX = 1 << 20
 
 
@@ -57,7 +58,7 @@ def _end(link: RegionLink, number: int, side: int, v4: IPv4Network, v6: IPv6Netw
     return Port(
         node=region_router(here),
         interface=f"link{number}",
-        index=_FIRST_LINK_INDEX + number,
+        index=_FIRST_LINK_INDEX + 2 * number + side,
         lan=region_router(there),
         slot=0,
         number=number,

@@ -218,7 +218,7 @@ class RunningNetwork:
         """Parts two regions: from now on nothing gets from one to the other, what is under way included."""
         cable = self._region_cable(a, b)
         if self.is_broken(cable):
-            raise LabError(f"the link to the region {b!r} is broken already", cable.near.node)
+            raise LabError(f"the link between the regions {a!r} and {b!r} is broken already")
         for end in cable.ends:
             self._send(end.node, [netlink.set_up(end.index, up=False)])
             self._down.add((end.node, end.interface))
@@ -228,7 +228,7 @@ class RunningNetwork:
         """Joins two regions that `break_region_link` has parted."""
         cable = self._region_cable(a, b)
         if not self.is_broken(cable):
-            raise LabError(f"the link to the region {b!r} is not broken", cable.near.node)
+            raise LabError(f"the link between the regions {a!r} and {b!r} is not broken")
         for end in cable.ends:
             self._send(end.node, [netlink.set_up(end.index)])
         for end in cable.ends:
