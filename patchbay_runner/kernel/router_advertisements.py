@@ -45,21 +45,31 @@ _INITIAL_INTERVAL_S = 16.0
 Emit = Callable[..., None]
 
 
+_DEFAULT = "ipv6/conf/default"
+
+
 def slaac_sysctls(*, dad: bool) -> tuple[tuple[str, str], ...]:
     """What a host's namespace needs, below /proc/sys/net and before its interfaces appear, to configure itself.
 
     Addresses come from the hardware address; there are no temporary ones (RFC 8981), which no plan could name. Without
-    duplicate address detection and its delay before the first solicitation a host is ready within milliseconds.
+    duplicate address detection a host is ready within milliseconds.
     """
-    default = "ipv6/conf/default"
-    settings = (
-        (f"{default}/accept_ra", "1"),
-        (f"{default}/autoconf", "1"),
-        (f"{default}/addr_gen_mode", "0"),
-        (f"{default}/use_tempaddr", "0"),
-        (f"{default}/router_solicitation_delay", "0"),
+    return (
+        (f"{_DEFAULT}/accept_ra", "1"),
+        (f"{_DEFAULT}/autoconf", "1"),
+        (f"{_DEFAULT}/addr_gen_mode", "0"),
+        (f"{_DEFAULT}/use_tempaddr", "0"),
+        *dad_sysctls(dad),
     )
-    return settings if dad else (*settings, (f"{default}/accept_dad", "0"), (f"{default}/dad_transmits", "0"))
+
+
+def dad_sysctls(dad: bool) -> tuple[tuple[str, str], ...]:
+    """Whether a host probes for duplicates (RFC 4862, section 5.4): once, for a second, and not up to 1 s late."""
+    return (
+        (f"{_DEFAULT}/accept_dad", str(int(dad))),
+        (f"{_DEFAULT}/dad_transmits", str(int(dad))),
+        (f"{_DEFAULT}/router_solicitation_delay", "0"),
+    )
 
 
 class AdvertiserConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +155,14 @@ class RouterAdvertiser:
         if self._loop is not None:
             self._advertise()
 
+    def advertise(self) -> None:
+        """Tells all hosts, as soon as the spacing allows."""
+        assert self._loop is not None
+        now_s = self._loop.time()
+        due_s = max(now_s, self._last_multicast_s + self._config.multicast_spacing_s)
+        if self._timer is None or self._timer.when() > due_s:
+            self._schedule(due_s - now_s)
+
     def advertise_to(self, address: IPv6Address) -> None:
         """Sends one host what a solicitation of its own would have brought."""
         self._send(str(address), self._config.advertisement)
@@ -202,18 +220,11 @@ class RouterAdvertiser:
             self._emit("router_solicitation", source=str(source))
         # When a whole LAN comes up the kernel may have dropped some questions: then all are answered.
         if len(asking) > _ANSWERS_AT_A_TIME or any(source.is_unspecified for source in asking):
-            self._answer_all()
+            # One answers every host that asks until it is sent.
+            self.advertise()
             return
         for source in asking:
             self.advertise_to(source)
-
-    def _answer_all(self) -> None:
-        """One advertisement answers every host that asks until it is sent."""
-        assert self._loop is not None
-        now_s = self._loop.time()
-        due_s = max(now_s, self._last_multicast_s + self._config.multicast_spacing_s)
-        if self._timer is None or self._timer.when() > due_s:
-            self._schedule(due_s - now_s)
 
     def _send(self, destination: str, advertisement: RouterAdvertisement) -> None:
         target = (destination, 0, 0, self._config.ifindex)

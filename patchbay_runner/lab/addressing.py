@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IP
 import msgspec
 
 from patchbay_runner.errors import LabError
+from patchbay_runner.kernel.ndp import slaac_address
 from patchbay_runner.lab.pools import OwnPrefixes, V4Pool, subnets_v6
 from patchbay_runner.lab.regions import with_region_routers
 from patchbay_runner.model.ranges import FIRST_MEMBER, IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6
@@ -34,6 +35,7 @@ PORTS_PER_BRIDGE = 1000
 
 _FIRST_IX_HOST_V4 = 10
 _FIRST_IX_HOST_V6 = 0x10
+_LINK_LOCAL = IPv6Network("fe80::/64")
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -41,7 +43,8 @@ class Port(msgspec.Struct, frozen=True):
 
     `index` is the interface's in its node. `slot` is the socket of the LAN's switch that it is plugged into, `number`
     what its addresses are made of; both count from 0 and are the same until an address is renewed, the owner's are -1.
-    No number is given twice, also when members come and go.
+    No number is given twice, also when members come and go. Where `is_slaac`, the node itself forms the IPv6 address
+    from its hardware address (RFC 4862).
     """
 
     node: str
@@ -54,12 +57,14 @@ class Port(msgspec.Struct, frozen=True):
     v4: IPv4Interface | None
     v6: IPv6Interface | None
     link_local: IPv6Address | None
+    is_slaac: bool = False
 
 
 class Lan(msgspec.Struct, frozen=True):
     """A LAN: its prefixes, the owner's own port, and its members' ports in the order of their numbers.
 
-    `segments` is how many further bridges it has been given; none when the first had room for all members.
+    `segments` is how many further bridges it has been given; none when the first had room for all members. Where
+    `is_slaac`, devices form their own IPv6 addresses.
     """
 
     owner: str
@@ -68,6 +73,7 @@ class Lan(msgspec.Struct, frozen=True):
     gateway: Port
     members: tuple[Port, ...]
     segments: int = 0
+    is_slaac: bool = False
 
 
 class AddressPlan(msgspec.Struct, frozen=True):
@@ -164,14 +170,25 @@ class _Planner:
         gateway = self._port(owner, Attachment(owner, bridge, BRIDGE_INDEX), GATEWAY_NUMBER)
         members = tuple(self._port(owner, member, number) for number, member in enumerate(self._members[owner]))
         segments = -(-len(members) // PORTS_PER_BRIDGE) if len(members) > PORTS_PER_BRIDGE else 0
-        return Lan(owner, v4, v6, gateway, members, segments)
+        return Lan(owner, v4, v6, gateway, members, segments, self._is_slaac(owner))
 
     def _port(self, owner: str, attachment: Attachment, number: int) -> Port:
         mac = mac_address(self._next_mac)
         self._next_mac += 1
         router = self._routers.get(attachment.node)
         support = IpSupport.DUAL_STACK if router is None else router.ip_support
-        return make_port(attachment, owner, prefixes=self._prefixes[owner], support=support, number=number, mac=mac)
+        return make_port(
+            attachment,
+            owner,
+            prefixes=self._prefixes[owner],
+            support=support,
+            number=number,
+            mac=mac,
+            is_slaac=router is None and self._is_slaac(owner),
+        )
+
+    def _is_slaac(self, owner: str) -> bool:
+        return owner in self._routers and self._topology.advertises(self._routers[owner])
 
 
 class Attachment(msgspec.Struct, frozen=True):
@@ -191,6 +208,7 @@ def make_port(
     number: int,
     mac: bytes,
     slot: int | None = None,
+    is_slaac: bool = False,
 ) -> Port:
     """The port of a LAN's member with its number. Raises LabError when the LAN has no address left."""
     host_v4, host_v6 = _hosts(owner, number)
@@ -201,10 +219,22 @@ def make_port(
             raise LabError(f"there is no address left on its LAN {network} for {attachment.node}", owner)
         v4 = IPv4Interface((int(network.network_address) + host_v4, network.prefixlen))
     if prefixes[1] is not None and support.v6:
-        v6 = IPv6Interface((int(prefixes[1].network_address) + host_v6, prefixes[1].prefixlen))
+        numbered = int(prefixes[1].network_address) + host_v6
+        v6 = IPv6Interface((slaac_address(prefixes[1], mac) if is_slaac else numbered, prefixes[1].prefixlen))
         link_local = link_local_address(mac)
-    slot = number if slot is None else slot
-    return Port(attachment.node, attachment.interface, attachment.index, owner, slot, number, mac, v4, v6, link_local)
+    return Port(
+        attachment.node,
+        attachment.interface,
+        attachment.index,
+        owner,
+        number if slot is None else slot,
+        number,
+        mac,
+        v4,
+        v6,
+        link_local,
+        is_slaac=is_slaac and v6 is not None,
+    )
 
 
 def _hosts(owner: str, number: int) -> tuple[int, int]:
@@ -236,6 +266,5 @@ def mac_address(number: int) -> bytes:
 
 
 def link_local_address(mac: bytes) -> IPv6Address:
-    """The link-local address that stateless autoconfiguration forms from `mac` (RFC 4291, appendix A)."""
-    identifier = bytes((mac[0] ^ 0x02,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
-    return IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
+    """The link-local address that stateless autoconfiguration forms from `mac`."""
+    return slaac_address(_LINK_LOCAL, mac)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from patchbay_runner.kernel.router_advertisements import AdvertiserConfig
 from patchbay_runner.lab.addressing import (
     BRIDGE_INDEX,
     IX,
@@ -21,10 +22,11 @@ from patchbay_runner.lab.addressing import (
     wan_interface,
 )
 from patchbay_runner.lab.policy import forwarding, router_policy
+from patchbay_runner.lab.provisioning import advertiser, device_sysctls
 from patchbay_runner.lab.region_links import link_fallbacks, link_routes, region_cables
 from patchbay_runner.lab.regions import region_routers_of, with_region_routers
 from patchbay_runner.lab.routing import DEFAULT_MTU, Route, default_routes, lan_mtu, narrow_members, routes_inside
-from patchbay_runner.model.topology import Device, Router, Topology
+from patchbay_runner.model.topology import Device, Ipv6Provisioning, LabSettings, Router, Topology
 
 NodeKind = Literal["ix", "router", "device"]
 
@@ -51,7 +53,8 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
     """A node's own interface; a bridge, and the end of a cable that another node makes, has no cable.
 
     `routes` leave by it. `neighbours` are the ports whose hardware addresses the node knows for good. `is_crowded`
-    tells a LAN where knowing all others takes more than the host has room for.
+    tells a LAN where knowing all others takes more than the host has room for. With `has_dad` it probes for duplicates
+    of its IPv6 addresses; with `learns_default` its IPv6 default route is what its router advertises.
     """
 
     port: Port
@@ -61,6 +64,8 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
     cable: Cable | None = None
     is_crowded: bool = False
+    has_dad: bool = False
+    learns_default: bool = False
 
     @property
     def is_lan(self) -> bool:
@@ -79,7 +84,10 @@ class Bridge(msgspec.Struct, frozen=True):
 
 
 class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a node's namespace is to hold. `rulesets` are nft files by the table that each makes."""
+    """Everything that a node's namespace is to hold. `rulesets` are nft files by the table that each makes.
+
+    `first_sysctls` are set before its interfaces appear. `advertiser` is what a router tells its LAN.
+    """
 
     name: str
     kind: NodeKind
@@ -88,8 +96,10 @@ class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
     bridges: tuple[Bridge, ...] = ()
     interfaces: tuple[InterfaceBlueprint, ...] = ()
     default_interface: str = ""
+    first_sysctls: tuple[tuple[str, str], ...] = ()
     sysctls: tuple[tuple[str, str], ...] = ()
     rulesets: dict[str, str] = {}
+    advertiser: AdvertiserConfig | None = None
 
 
 class Blueprint(msgspec.Struct, frozen=True):
@@ -113,6 +123,7 @@ class _Drawing:
         self._routers = {router.name: router for router in topology.routers}
         self._mtus: dict[tuple[str, str], int] = {}
         self._routes = routes_inside(topology, plan)
+        self._device_sysctls = device_sysctls(topology.lab)
         for router in topology.routers:
             self._mtus[router.name, wan_interface(router)] = router.mtu or DEFAULT_MTU
         for device in topology.devices:
@@ -158,12 +169,13 @@ class _Drawing:
             default_interface=wan.interface,
             sysctls=policy.sysctls,
             rulesets=policy.rulesets,
+            advertiser=advertiser(router, self._plan.lans[router.name]),
         )
 
     def _device(self, device: Device) -> NodeBlueprint:
         default = device.default_interface
         interfaces = tuple(
-            self._member_interface(self._plan.ports[device.name, interface.name], interface.name == default)
+            self._device_interface(self._plan.ports[device.name, interface.name], interface.name == default)
             for interface in device.interfaces
         )
         return NodeBlueprint(
@@ -173,6 +185,18 @@ class _Drawing:
             v6=any(interface.port.v6 for interface in interfaces),
             interfaces=interfaces,
             default_interface=default,
+            first_sysctls=self._device_sysctls,
+        )
+
+    def _device_interface(self, port: Port, is_default: bool) -> InterfaceBlueprint:
+        interface = self._member_interface(port, is_default)
+        settings = self._topology.lab
+        if port.v6 is None or settings == LabSettings():
+            return interface
+        is_learning = settings.ipv6_provisioning is Ipv6Provisioning.RA
+        routes = tuple(route for route in interface.routes if route.destination.version == 4 or not is_learning)
+        return msgspec.structs.replace(
+            interface, routes=routes, has_dad=settings.ipv6_dad, learns_default=is_learning and is_default
         )
 
     def _member_interface(self, port: Port, is_default: bool) -> InterfaceBlueprint:

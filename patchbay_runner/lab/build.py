@@ -18,6 +18,7 @@ from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
+from patchbay_runner.lab.provisioning import default_route_sysctl
 
 # As long as the kernel takes it: an hour, in milliseconds.
 _NEVER_MS = "3600000"
@@ -75,6 +76,10 @@ class NetworkBuilder:
         self.namespaces[node.name] = netns
         self._sockets[node.name] = sock
         sock.batch(list(self._first_requests(node)))
+        for interface in node.interfaces:
+            if interface.learns_default:
+                syscalls.setns(netns, syscalls.CLONE_NEWNET)
+                self._sysctls.write(node.name, [default_route_sysctl(interface.port.interface, True)])
         if node.bridges:
             syscalls.setns(netns, syscalls.CLONE_NEWNET)
             self._sysctls.write(node.name, (("ipv6/conf/default/disable_ipv6", "1"),))
@@ -100,6 +105,7 @@ class NetworkBuilder:
         if node.bridges:
             # An interface keeps the default that it was made with, and either it or "all" suffices to send redirects.
             yield "ipv4/conf/default/send_redirects", "0"
+        yield from node.first_sysctls
 
     def _first_requests(self, node: NodeBlueprint) -> Iterator[bytes]:
         yield netlink.set_up(LOOPBACK_IFINDEX)

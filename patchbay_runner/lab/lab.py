@@ -150,7 +150,8 @@ class Lab(RunningNetwork):
 
     def _announce(self) -> None:
         state = self.state()
-        self._emit("lab_created")
+        settings = self.topology.lab
+        self._emit("lab_created", ipv6_provisioning=settings.ipv6_provisioning.value, ipv6_dad=settings.ipv6_dad)
         self._emit("ix_created", **state["ix"])
         for name, fields in state["routers"].items():
             self._emit("router_added", name=name, **fields)

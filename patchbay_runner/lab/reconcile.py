@@ -15,17 +15,22 @@ from patchbay_runner.kernel import netlink
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.addressing import Port
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
+from patchbay_runner.lab.provisioning import default_route_sysctl
 
 _T = TypeVar("_T")
 
 
 class NodeChange(msgspec.Struct, frozen=True):
-    """What has to be done in a node: requests in order, nft files, settings."""
+    """What has to be done in a node: requests in order, nft files, settings.
+
+    Then the interfaces of `forgetting` (their indices) lose the default routes that they learned from advertisements.
+    """
 
     node: str
     requests: tuple[bytes, ...]
     rulesets: tuple[str, ...]
     sysctls: tuple[tuple[str, str], ...]
+    forgetting: tuple[int, ...] = ()
 
 
 def changes(
@@ -41,7 +46,25 @@ def changes(
             continue
         asked = tuple(_requests(before, node, is_down, netns_of))
         sysctls = tuple(setting for setting in node.sysctls if setting not in before.sysctls)
-        yield NodeChange(node.name, asked, tuple(_rulesets(before, node)), sysctls)
+        starting, forgetting = _default_learners(before, node)
+        learning = (
+            *(default_route_sysctl(interface.port.interface, True) for interface in starting),
+            *(default_route_sysctl(interface.port.interface, False) for interface in forgetting),
+        )
+        indices = tuple(interface.index for interface in forgetting)
+        yield NodeChange(node.name, asked, tuple(_rulesets(before, node)), sysctls + learning, indices)
+
+
+def _default_learners(
+    old: NodeBlueprint, new: NodeBlueprint
+) -> tuple[list[InterfaceBlueprint], list[InterfaceBlueprint]]:
+    """The interfaces that begin to take default routes from advertisements, and those that are left and cease to.
+
+    A new interface takes none by itself.
+    """
+    before = {interface.cable: interface.learns_default for interface in old.interfaces}
+    starting = [each for each in new.interfaces if each.learns_default and not before.get(each.cable, False)]
+    return starting, [each for each in new.interfaces if before.get(each.cable, False) and not each.learns_default]
 
 
 def _rulesets(old: NodeBlueprint, new: NodeBlueprint) -> Iterator[str]:

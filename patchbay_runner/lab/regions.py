@@ -6,7 +6,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.model.regions import declared_regions
-from patchbay_runner.model.topology import Router, Topology
+from patchbay_runner.model.topology import Router, RouterAdvertisements, Topology
 
 
 def region_router(region: str) -> str:
@@ -33,5 +33,7 @@ def with_region_routers(topology: Topology) -> Topology:
             wired.append(msgspec.structs.replace(router, upstream=region_router(router.region)))
         else:
             wired.append(router)
-    wired += [Router(name=name) for name in region_routers]
+    # Only routers stand on their LANs, and routers learn nothing from advertisements.
+    silent = RouterAdvertisements(enabled=False)
+    wired += [Router(name=name, ra=silent) for name in region_routers]
     return msgspec.structs.replace(topology, routers=tuple(wired))

@@ -118,6 +118,7 @@ def _attach(network: Network, device: str, interface: str, router: str) -> Netwo
         number=number,
         mac=mac_address(plan.next_mac) if old is None else old.mac,
         slot=old.slot if old is not None and old.lan == router else None,
+        is_slaac=lan.is_slaac,
     )
     return _replace(
         network,

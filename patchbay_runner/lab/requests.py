@@ -57,9 +57,10 @@ def address_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
     port, index = interface.port, interface.index
     if port.v4 is not None:
         yield netlink.add_address(index, port.v4.packed, port.v4.network.prefixlen, replace=True)
-    if port.v6 is not None and port.link_local is not None:
-        yield netlink.add_address(index, port.link_local.packed, 64, replace=True)
-        yield netlink.add_address(index, port.v6.packed, port.v6.network.prefixlen, replace=True)
+    if port.v6 is not None and port.link_local is not None and not port.is_slaac:
+        dad = interface.has_dad
+        yield netlink.add_address(index, port.link_local.packed, 64, replace=True, dad=dad)
+        yield netlink.add_address(index, port.v6.packed, port.v6.network.prefixlen, replace=True, dad=dad)
 
 
 def neighbour_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
@@ -105,7 +106,8 @@ def settled_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
 
 def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
     """Everything of a member's interface but its cable. Safe to repeat."""
-    yield netlink.no_generated_addresses(interface.index)
+    if not interface.port.is_slaac:
+        yield netlink.no_generated_addresses(interface.index)
     if interface.is_crowded:
         yield from _crowded_requests(interface)
     yield netlink.set_up(interface.index)

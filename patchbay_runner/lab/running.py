@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from errno import ESRCH
+from ipaddress import IPv6Address
 from typing import Any
 
 import msgspec
 
-from patchbay_runner.errors import LabError
+from patchbay_runner.errors import KernelError, LabError
 from patchbay_runner.kernel import conntrack, netlink, nftables
 from patchbay_runner.kernel.links import LinkPort
 from patchbay_runner.kernel.namespaces import entered
@@ -17,18 +19,20 @@ from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port, plan_addresses
+from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.replan import Network
+from patchbay_runner.lab.settling import BUILD_PATIENCE_S, CHANGE_PATIENCE_S, Settling
 from patchbay_runner.lab.state import device_state, link_names, region_link_state, region_state, router_state
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.regions import declared_regions
-from patchbay_runner.model.topology import Interface, Topology
+from patchbay_runner.model.topology import Interface, LabSettings, Topology
 
 # The kernel looks at carriers in a work queue, at once or within a second.
 _CARRIER_PATIENCE_S = 5.0
@@ -45,6 +49,8 @@ class RunningNetwork:
         self._namespaces: dict[str, int] = {}
         self._links = LinkConditions(initial_conditions(topology, self._network.plan), seed)
         self._has_changed = True
+        self._advertising = Advertising(emit)
+        self._settling = Settling(self._advertising, self._interfaces_up, lambda: self._namespaces)
 
     @property
     def topology(self) -> Topology:
@@ -74,13 +80,26 @@ class RunningNetwork:
         self._tell(kind, **fields)
 
     async def begin(self) -> None:
-        """Starts what needs the loop, then impairs the links that begin impaired. Once, after `build_network`."""
-        await self.settled()
+        """Starts what needs the loop, waits for the devices, then impairs the links that begin impaired.
+
+        Once, after `build_network`. Raises LabError when a device is not configured in time.
+        """
+        self._advertising.start(self._blueprint.nodes.values(), self._namespaces)
+        for device in self.topology.devices:
+            self._expect(device.name)
+        for late in await self._settling.settle(BUILD_PATIENCE_S):
+            raise LabError(f"{late} after {BUILD_PATIENCE_S:g} s", late.port.node)
         self._links.watch()
         self._impair()
 
     async def settled(self) -> None:
-        """Waits until the nodes have taken in the latest changes."""
+        """Waits until devices that configure themselves have taken in the latest changes.
+
+        A link that loses everything, or a program that filters advertisements, may keep one from it: then the wait
+        ends, and an event says so.
+        """
+        for late in await self._settling.settle(CHANGE_PATIENCE_S):
+            self._emit("ipv6_incomplete", device=late.port.node, iface=late.port.interface, missing=late.what)
 
     def _impair(self) -> None:
         for device in self.topology.devices:
@@ -98,6 +117,7 @@ class RunningNetwork:
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        self._advertising.close()
         self._links.close()
         for fd in self._namespaces.values():
             os.close(fd)
@@ -116,6 +136,7 @@ class RunningNetwork:
         assert blueprint.cable is not None
         self._await_carrier((device, blueprint.index), (blueprint.cable.owner, blueprint.cable.port_index))
         self._down.discard((device, interface))
+        self._expect(device)
         self._emit("link_up", device=device, iface=interface)
 
     def set_default_route(self, device: str, interface: str) -> None:
@@ -273,6 +294,8 @@ class RunningNetwork:
         )
         for change in list(asked):
             self._carry_out(change)
+            if blueprint.nodes[change.node].kind == "device":
+                self._expect(change.node)
         self._network, self._blueprint = network, blueprint
 
     def _carry_out(self, change: NodeChange) -> None:
@@ -288,6 +311,27 @@ class RunningNetwork:
                     sysctls.write(change.node, change.sysctls)
             finally:
                 sysctls.close()
+        if change.forgetting:
+            self._forget_default_routes(change.node, change.forgetting)
+
+    def _expect(self, device: str) -> None:
+        if self.topology.lab != LabSettings():
+            self._settling.expect(device)
+
+    def _interfaces_up(self, device: str) -> list[InterfaceBlueprint]:
+        interfaces = self._blueprint.nodes[device].interfaces
+        return [each for each in interfaces if (device, each.port.interface) not in self._down]
+
+    def _forget_default_routes(self, node: str, interfaces: Collection[int]) -> None:
+        """Removes the default routes that interfaces have learned from advertisements."""
+        with NetlinkSocket.inside(self._namespaces[node], node) as sock:
+            for route in netlink.dump_routes(sock):
+                if route.oif in interfaces and route.prefix_length == 0 and isinstance(route.gateway, IPv6Address):
+                    try:
+                        sock.request(netlink.delete_route(route))
+                    except KernelError as error:
+                        if error.errno != ESRCH:  # it has come to its end by itself
+                            raise
 
     def _await_carrier(self, *ends: tuple[str, int]) -> None:
         """Waits until a cable's ends carry packets: the kernel says so a moment after an interface is up."""

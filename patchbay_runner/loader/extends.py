@@ -16,10 +16,11 @@ from patchbay_runner.loader.fields import filled_text, read_table, require, unkn
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
 
 _LIBRARY_KEYS = (
-    "extends", "sim", "binary", "prepare", "step-template", "step-group", "router", "device", "region",
+    "extends", "sim", "binary", "prepare", "step-template", "step-group", "lab", "router", "device", "region",
 )  # fmt: skip
 _SIM_KEYS = (*_LIBRARY_KEYS, "matrix", "step")
 TOPOLOGY_KEYS = ("router", "device", "region")
+TOPOLOGY_FILE_KEYS = ("lab", *TOPOLOGY_KEYS)
 _ARRAYS = ("extends", "binary", "prepare", "step-template", "step-group", "router", "step")
 
 
@@ -44,6 +45,7 @@ class Source(msgspec.Struct):
 
     document: Document
     sim: dict[str, Node] = {}
+    lab: dict[str, Node] = {}
     matrix: Node | None = None
     definitions: dict[str, Definition] = {}
     binaries: dict[str, Node] = {}
@@ -102,6 +104,7 @@ class _Merger:
     def _add_own(self, document: Document) -> None:
         table = document.table
         self._source.sim |= table_of(table.get("sim"))
+        self._source.lab |= table_of(table.get("lab"))
         self._source.binaries |= self._named(table.get("binary"), "binary")
         templates = self._named(table.get("step-template"), "step template")
         groups = self._named(table.get("step-group"), "step group")

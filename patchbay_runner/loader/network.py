@@ -11,6 +11,7 @@ import msgspec
 from patchbay_runner.loader.cidrs import check_cidrs
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
+from patchbay_runner.loader.provisioning import check_advertisements
 from patchbay_runner.loader.regions import check_region_of, check_regions
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
@@ -82,6 +83,8 @@ def check_network(written: Written, report: Report) -> Network:
     numbers = _interfaces_by_lan(written)
     check_cidrs(written.routers, numbers, report)
     check_regions(written.regions, routers, report)
+    for router, node in written.routers:
+        check_advertisements(router, node, written.lab, report)
     for counted in written.devices:
         _check_device(counted, routers, report)
     variables = _variables(written, routers, report)

@@ -40,7 +40,7 @@ from patchbay_runner.model.steps import (
     WaitFor,
     action_of,
 )
-from patchbay_runner.model.topology import Device, IpSupport, NatV6, Region, Router, RouterAdvertisements
+from patchbay_runner.model.topology import Device, IpSupport, LabSettings, NatV6, Region, Router, RouterAdvertisements
 
 Table = dict[str, Any]
 
@@ -55,6 +55,7 @@ def resolved_document(plan: Plan) -> Table:
     document: Table = {
         "matrix": {axis: [value] for axis, value in plan.matrix.items()},
         "sim": sim,
+        "lab": _settings(plan.topology.lab),
         "binary": [_binary(binary) for binary in plan.binaries],
         "prepare": [_spelled(msgspec.to_builtins(entry)) for entry in plan.prepare],
         "region": {region.name: _region(region) for region in plan.topology.regions},
@@ -63,6 +64,11 @@ def resolved_document(plan: Plan) -> Table:
         "step": [_step(step) for step in plan.steps],
     }
     return {key: value for key, value in document.items() if value}
+
+
+def _settings(lab: LabSettings) -> Table:
+    table: Table = msgspec.to_builtins(lab)
+    return table
 
 
 def _binary(binary: Binary) -> Table:

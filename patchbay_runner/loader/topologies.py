@@ -9,10 +9,10 @@ import msgspec
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean
 from patchbay_runner.loader.documents import Document, Reader, is_file, toml_names
-from patchbay_runner.loader.extends import TOPOLOGY_KEYS, Source, check_section
+from patchbay_runner.loader.extends import TOPOLOGY_FILE_KEYS, Source, check_section
 from patchbay_runner.loader.fields import unknown_key
 from patchbay_runner.loader.network import Network, check_network
-from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.substitute import PerValues, mentions, substitute
 from patchbay_runner.loader.topology import read_topology
 
@@ -30,14 +30,15 @@ class TopologyFinder:
 
     def __init__(self, source: Source, reader: Reader) -> None:
         self._topology = source.topology
+        self._lab = source.lab
         self._reader = reader
         self._files: dict[Path, PerValues[Located]] = {}
         self._fixed: PerValues[Located] | None = None
         named = frozenset[str]()
         if self._topology is None:
-            self._fixed = PerValues(frozenset(), lambda _: Located(Network(), None, None))
+            self._fixed = _networks(self._with_settings({}), None)
         elif self._topology.inline is not None:
-            self._fixed = _networks(self._topology.inline, None)
+            self._fixed = _networks(self._with_settings(self._topology.inline), None)
         elif self._topology.name is not None:
             named = mentions(self._topology.name, "matrix")
         self._names = PerValues(named, self._open)
@@ -56,8 +57,16 @@ class TopologyFinder:
             return PerValues(frozenset(), lambda _: missing)
         path = document.path.resolve()
         if path not in self._files:
-            self._files[path] = _networks(document.table, document, node.value)
+            self._files[path] = _networks(self._with_settings(document.table), document, node.value)
         return self._files[path]
+
+    def _with_settings(self, tables: Mapping[str, Node]) -> Mapping[str, Node]:
+        """The sim's own `[lab]` keys win over those of its topology file."""
+        if not self._lab:
+            return tables
+        written = next(iter(self._lab.values()))
+        table = Node(table_of(tables.get("lab")) | self._lab, written.file, written.line, "lab")
+        return {**tables, "lab": table}
 
     def _find(self, node: Node, report: Report) -> Document | None:
         assert self._topology is not None
@@ -81,7 +90,7 @@ def _networks(tables: Mapping[str, Node], document: Document | None, name: str |
         if document is not None:
             _check_file(document, report)
         replaced = {
-            key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in TOPOLOGY_KEYS
+            key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in TOPOLOGY_FILE_KEYS
         }
         return Located(check_network(read_topology(replaced, report), report), name, report.or_none())
 
@@ -91,8 +100,8 @@ def _networks(tables: Mapping[str, Node], document: Document | None, name: str |
 def _check_file(document: Document, report: Report) -> None:
     """A topology file holds a topology and nothing else."""
     for key, node in document.table.items():
-        if key not in TOPOLOGY_KEYS:
-            unknown_key(node, key, TOPOLOGY_KEYS, report)
+        if key not in TOPOLOGY_FILE_KEYS:
+            unknown_key(node, key, TOPOLOGY_FILE_KEYS, report)
         else:
             check_section(key, node, report)
     if not document.table:

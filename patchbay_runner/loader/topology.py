@@ -24,15 +24,16 @@ from patchbay_runner.loader.names import check_interface_name, check_node_name
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
 from patchbay_runner.loader.presets import preset
+from patchbay_runner.loader.provisioning import ADVERTISEMENT_FIELDS, advertisements, lab_settings
 from patchbay_runner.loader.regions import Declared, read_regions
 from patchbay_runner.model.topology import (
     Device,
     Interface,
     IpSupport,
+    LabSettings,
     NatV6,
     Pool,
     Router,
-    RouterAdvertisements,
     Topology,
 )
 
@@ -58,9 +59,7 @@ _ROUTER: dict[str, Any] = {
     "downlink": condition,
     "uplink_condition": condition,
     "uplink": condition,
-    "ra_enabled": boolean,
-    "ra_interval_secs": integer(1, 1800),
-    "ra_lifetime_secs": integer(0, 9000),
+    **ADVERTISEMENT_FIELDS,
 }
 _DEVICE: dict[str, Any] = {"count": integer(1, MOST_INSTANCES), "default_via": filled_text, "mtu": _MTU}
 _INTERFACE: dict[str, Any] = {"gateway": filled_text, "impair": condition}
@@ -84,6 +83,7 @@ class Written(msgspec.Struct):
     routers: list[tuple[Router, Node]] = []
     devices: list[Counted] = []
     regions: list[Declared] = []
+    lab: LabSettings = LabSettings()
     unbuilt: list[tuple[Node, str]] = []
     is_open: bool = False
     vague: set[str] = set()
@@ -95,6 +95,7 @@ class Written(msgspec.Struct):
             routers=tuple([router for router, _ in self.routers]),
             devices=tuple(devices),
             regions=tuple([declared.region for declared in self.regions]),
+            lab=self.lab,
         )
 
 
@@ -107,8 +108,8 @@ def instances(counted: Counted) -> list[Device]:
 
 
 def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
-    """Reads `[[router]]`, `[device.*]` and `[region.*]`."""
-    written = Written()
+    """Reads `[lab]`, `[[router]]`, `[device.*]` and `[region.*]`."""
+    written = Written(lab=lab_settings(tables.get("lab"), report))
     for node in items_of(tables.get("router")):
         _read_router(node, written, report)
     for name, node in table_of(tables.get("device")).items():
@@ -141,7 +142,7 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         block_icmp_frag_needed=values.get("block_icmp_frag_needed", False),
         downlink=values.get("downlink_condition", values.get("downlink")),
         uplink=values.get("uplink_condition", values.get("uplink")),
-        ra=_advertisements(values),
+        ra=advertisements(values),
         origin=node.origin,
         **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "pool", "firewall") if key in values},
     )
@@ -149,18 +150,10 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
     written.unbuilt += _unbuilt(router, node)
 
 
-def _advertisements(values: Mapping[str, Any]) -> RouterAdvertisements:
-    names = {"ra_enabled": "enabled", "ra_interval_secs": "interval_s", "ra_lifetime_secs": "lifetime_s"}
-    return RouterAdvertisements(**{field: values[key] for key, field in names.items() if key in values})
-
-
 def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
     table = table_of(node)
     later = {
         "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
-        "ra_enabled": (router.ra.enabled, "router advertisements"),
-        "ra_interval_secs": (router.ra.enabled, "router advertisements"),
-        "ra_lifetime_secs": (router.ra.enabled, "router advertisements"),
     }
     found = [(table[key], what) for key, (is_asked, what) in later.items() if key in table and is_asked]
     if "nat_v6" not in table and router.nat_v6 is not NatV6.NONE:

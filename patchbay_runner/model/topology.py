@@ -126,9 +126,29 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Origin = Origin()
 
 
+class Ipv6Provisioning(Enum):
+    """How devices come by their IPv6 addresses and default routes: given by the lab, or by Router Advertisements."""
+
+    STATIC = "static"
+    RA = "ra"
+
+
+class LabSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What holds for all nodes. `ipv6_dad`: devices probe for duplicates before they use an address (RFC 4862, 5.4)."""
+
+    ipv6_provisioning: Ipv6Provisioning = Ipv6Provisioning.STATIC
+    ipv6_dad: bool = False
+
+
 class Topology(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Routers and devices in file order."""
 
     routers: tuple[Router, ...] = ()
     devices: tuple[Device, ...] = ()
     regions: tuple[Region, ...] = ()
+    lab: LabSettings = LabSettings()
+
+    def advertises(self, router: Router) -> bool:
+        """Whether the router sends Router Advertisements, so that its devices configure themselves."""
+        is_asked = self.lab.ipv6_provisioning is Ipv6Provisioning.RA
+        return is_asked and router.ra.enabled and router.ip_support.v6

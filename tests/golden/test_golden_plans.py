@@ -26,6 +26,8 @@ def rendered(loaded: Loaded) -> str:
         built = msgspec.to_builtins(plan)
         steps, topology = built.pop("steps", []), built.pop("topology", {})
         lines += ["", json.dumps(built)]
+        settings = topology.pop("lab", {})
+        lines += [f"  lab {json.dumps(settings)}"] if settings else []
         lines += [f"  {kind[:-1]} {json.dumps(item)}" for kind, items in topology.items() for item in items]
         lines += [
             f"  {step['action']} {json.dumps({**step, 'action': None, 'origin': None})} {plan_step.origin}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv4Network, IPv6Address
+from ipaddress import IPv4Interface, IPv4Network
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.lab.addressing import IX, link_local_address, plan_addresses, routers_outside_in
+from patchbay_runner.lab.addressing import IX, plan_addresses, routers_outside_in
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
 from tests.unit.topologies import one_lan, topologies
@@ -185,10 +185,3 @@ def test_families_follow_the_router() -> None:
 def test_what_cannot_be_wired_is_an_error(topology: Topology, message: str) -> None:
     with pytest.raises(LabError, match=message):
         plan_addresses(topology)
-
-
-def test_link_local_addresses_are_those_of_autoconfiguration() -> None:
-    # The example of RFC 4291, appendix A, in modern form.
-    assert link_local_address(bytes.fromhex("34567 89abcde".replace(" ", ""))) == IPv6Address(
-        "fe80::3656:78ff:fe9a:bcde"
-    )

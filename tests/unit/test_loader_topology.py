@@ -98,7 +98,6 @@ name = "r"
 nat_v6 = "masquerade"
 firewall = "corporate"
 downlink_condition = "wifi"
-ra_interval_secs = 5
 [device.d.eth0]
 gateway = "r"
 impair = { loss_pct = 1 }
@@ -110,7 +109,6 @@ impair = { loss_pct = 1 }
         "3: binary[0]: a binary that is not a path is not built yet",
         "1: prepare[0]: preparing binaries is not built yet",
         "10: router[0].nat_v6: IPv6 address translation is not built yet",
-        "13: router[0].ra_interval_secs: router advertisements are not built yet",
     ]
 
 

@@ -17,7 +17,6 @@ from patchbay_runner.kernel.ndp import (
     encode_solicitation,
     slaac_address,
 )
-from patchbay_runner.lab.addressing import link_local_address
 
 MAC = bytes.fromhex("027062000001")
 ADVERTISEMENT = RouterAdvertisement(
@@ -133,9 +132,11 @@ def test_no_bytes_crash_the_decoders(data: bytes) -> None:
             continue
 
 
-def test_slaac_address_is_formed_as_the_link_local_one() -> None:
+def test_slaac_addresses_are_formed_from_the_hardware_address() -> None:
     assert slaac_address(IPv6Network("fd10:0:0:1::/64"), MAC) == IPv6Address("fd10::1:70:62ff:fe00:1")
-    assert slaac_address(IPv6Network("fe80::/64"), MAC) == link_local_address(MAC)
+    # The example of RFC 4291, appendix A, in modern form.
+    example = bytes.fromhex("3456789abcde")
+    assert slaac_address(IPv6Network("fe80::/64"), example) == IPv6Address("fe80::3656:78ff:fe9a:bcde")
 
 
 @pytest.mark.parametrize("prefix", ["fd10::/48", "fd10::/80"])

@@ -6,6 +6,8 @@
 from patchbay_runner.kernel.netlink.addresses import (
     ANY_V4,
     ANY_V6,
+    IFA_F_DADFAILED,
+    IFA_F_TENTATIVE,
     NeighbourState,
     Route,
     RouteKind,
@@ -46,6 +48,8 @@ from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 __all__ = [
     "ANY_V4",
     "ANY_V6",
+    "IFA_F_DADFAILED",
+    "IFA_F_TENTATIVE",
     "LOOPBACK_IFINDEX",
     "Link",
     "LinkAddress",

@@ -12,7 +12,7 @@ from patchbay_runner.kernel.netlink.wire import Address
 
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_NODAD, IFA_F_NOPREFIXROUTE = 0x02, 0x200
+IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_NOPREFIXROUTE = 0x02, 0x08, 0x40, 0x200
 _SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_ANY = 0, 253, 255
 
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
@@ -70,15 +70,21 @@ ANY_V6 = bytes(16)
 
 
 def add_address(
-    ifindex: int, address: Address, prefix_length: int, *, prefix_route: bool = True, replace: bool = False
+    ifindex: int,
+    address: Address,
+    prefix_length: int,
+    *,
+    prefix_route: bool = True,
+    replace: bool = False,
+    dad: bool = False,
 ) -> bytes:
-    """Give a link an address. IPv6 addresses skip duplicate address detection and are usable at once."""
+    """Give a link an address. IPv6 addresses are usable at once, unless duplicate address detection is asked for."""
     flags = wire.CREATE_OR_REPLACE if replace else wire.CREATE_NEW
     address = wire.packed(address)
     body = _address(ifindex, address, prefix_length)
     if len(address) == 4 and prefix_length < 31:
         body += wire.attribute(IFA_BROADCAST, _broadcast(address, prefix_length))
-    ifa_flags = (0 if prefix_route else IFA_F_NOPREFIXROUTE) | (IFA_F_NODAD if len(address) == 16 else 0)
+    ifa_flags = (0 if prefix_route else IFA_F_NOPREFIXROUTE) | (IFA_F_NODAD if len(address) == 16 and not dad else 0)
     if ifa_flags:
         body += wire.u32(IFA_FLAGS, ifa_flags)
     return wire.request(wire.RTM_NEWADDR, flags, body)
