@@ -57,10 +57,12 @@ def prepare_sandbox(hidden_below_run: Sequence[str] = HIDDEN_BELOW_RUN) -> None:
 
 
 def write_node_files(directory: Path, hosts: str = DEFAULT_HOSTS, resolv_conf: str = "") -> None:
-    """Writes what `/etc/hosts` and `/etc/resolv.conf` of a node lead to, in place so that the node sees it at once."""
+    """Writes what `/etc/hosts` and `/etc/resolv.conf` of a node lead to; nobody there ever sees half of a file."""
     directory.mkdir(exist_ok=True)
-    (directory / "hosts").write_text(hosts)
-    (directory / "resolv.conf").write_text(resolv_conf)
+    for name, text in (("hosts", hosts), ("resolv.conf", resolv_conf)):
+        beside = directory / f".{name}"
+        beside.write_text(text)
+        beside.replace(directory / name)
 
 
 def new_node_mounts(netns: int, directory: Path) -> int:

@@ -41,6 +41,7 @@ _CHANGES: dict[type[Any], Callable[..., None]] = {
     commands.SetFirewall: Lab.set_firewall,
     commands.BreakRegionLink: Lab.break_region_link,
     commands.RestoreRegionLink: Lab.restore_region_link,
+    commands.SetNames: Lab.set_names,
 }
 
 

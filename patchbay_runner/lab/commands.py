@@ -16,6 +16,7 @@ import msgspec
 from patchbay_runner.errors import LabError
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Topology
 
@@ -179,6 +180,13 @@ class RestoreRegionLink(Command, frozen=True):
     b: str
 
 
+class SetNames(Command, frozen=True):
+    """Changes what names stand for, for one device or for all; an empty record takes a name away. Replies `Done`."""
+
+    records: tuple[NameRecord, ...]
+    device: str | None = None
+
+
 class State(Command, frozen=True):
     """Asks for the lab's state. Replies `NodeList`."""
 
@@ -203,6 +211,7 @@ Change = (
     | SetFirewall
     | BreakRegionLink
     | RestoreRegionLink
+    | SetNames
 )
 AnyCommand = Build | Spawn | Wait | Signal | Socket | Change | State | Connect
 

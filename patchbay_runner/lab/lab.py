@@ -16,12 +16,15 @@ from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
 from patchbay_runner.kernel.process import Home, NodeView, start
+from patchbay_runner.lab import replan
+from patchbay_runner.lab.name_service import NameService, Surroundings
+from patchbay_runner.lab.names import changed_names, check_names
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.running import RunningNetwork
 from patchbay_runner.lab.state import address_variables, ix_state
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.topology import Topology
 
-_HOSTS = mounts.DEFAULT_HOSTS
 # The kernel takes 64 bytes; most programs that read a hostname expect a DNS label.
 _HOSTNAME_LIMIT = 63
 # Below the node's own directory, which lives in memory and goes with the sandbox.
@@ -50,12 +53,14 @@ class Lab(RunningNetwork):
     """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen
+        check_names(topology)
         super().__init__(topology, options.emit, options.seed)
         self._options = options
         self._views: dict[str, NodeView] = {}
         self._home = Home.here()
         self._variables_of: Network | None = None
         self._variables: dict[str, str] = {}
+        self._names = NameService(lambda: self._namespaces, options.emit)
 
     @classmethod
     def build(cls, topology: Topology, options: LabOptions = LabOptions()) -> Lab:  # noqa: B008 - frozen
@@ -67,6 +72,7 @@ class Lab(RunningNetwork):
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        self._names.close()
         for view in self._views.values():
             for fd in (view.mntns, view.utsns):
                 if fd is not None:
@@ -97,6 +103,16 @@ class Lab(RunningNetwork):
             self._variables_of = self._network
             self._variables = address_variables(self.topology, self.plan)
         return self._variables
+
+    def set_names(self, records: Sequence[NameRecord], device: str | None = None) -> None:
+        """Changes what names stand for, for everybody or for one device alone; an empty record takes a name away.
+
+        Programs see it at once. Raises LabError for what DNS cannot carry, and for names that stand for each other.
+        """
+        network = replan.change_names(self._network, device, lambda names: changed_names(names, records))
+        check_names(network.topology)
+        self._become(network)
+        self._emit("names_changed", device=device, names=[msgspec.to_builtins(record) for record in records])
 
     def addresses(self, node: str) -> list[IPv4Address | IPv6Address]:
         """The node's IPv4 and IPv6 addresses, those of a device's default interface first, link-local ones left out."""
@@ -179,7 +195,7 @@ class Lab(RunningNetwork):
         if view is None:
             directory = mounts.NODES_DIRECTORY / node
             hostname = node[:_HOSTNAME_LIMIT]
-            mounts.write_node_files(directory, f"{_HOSTS}127.0.1.1\t{hostname}\n")
+            self._names.serve(node, directory, hostname, self._surroundings())
             (directory / _TEMPORARY).mkdir(exist_ok=True)
             # As /tmp: servers that drop root's privileges write there too.
             (directory / _TEMPORARY).chmod(0o1777)
@@ -187,3 +203,9 @@ class Lab(RunningNetwork):
             view = NodeView(self._namespaces[node], mntns, new_uts_namespace(hostname))
             self._views[node] = view
         return view
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self.topology, self._blueprint, lambda *link: link in self._down)
+
+    def _changed(self) -> None:
+        self._names.follow(self._surroundings())

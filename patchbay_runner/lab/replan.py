@@ -18,6 +18,7 @@ from patchbay_runner.lab.addressing import (
     mac_address,
     make_port,
 )
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
 
 
@@ -74,6 +75,15 @@ def change_router(network: Network, router: str, change: Callable[[Router], Rout
         raise LabError("there is no such router", router)
     routers = tuple(change(each) if each.name == router else each for each in network.topology.routers)
     return _replace(network, topology=_replace(network.topology, routers=routers))
+
+
+def change_names(
+    network: Network, device: str | None, change: Callable[[tuple[NameRecord, ...]], tuple[NameRecord, ...]]
+) -> Network:
+    """Changes the names of everybody, or those that one device alone has."""
+    if device is not None:
+        return _with_device(network, device, lambda found: _replace(found, names=change(found.names)))
+    return _replace(network, topology=_replace(network.topology, names=change(network.topology.names)))
 
 
 def _with_device(network: Network, device: str, change: Callable[[Device], Device]) -> Network:

@@ -127,6 +127,7 @@ class RunningNetwork:
         """Takes an interface down: nothing is sent or received, and its routes are gone."""
         self._send(device, [netlink.set_up(self._interface(device, interface).index, up=False)])
         self._down.add((device, interface))
+        self._changed()
         self._emit("link_down", device=device, iface=interface)
 
     def link_up(self, device: str, interface: str) -> None:
@@ -137,6 +138,7 @@ class RunningNetwork:
         self._await_carrier((device, blueprint.index), (blueprint.cable.owner, blueprint.cable.port_index))
         self._down.discard((device, interface))
         self._expect(device)
+        self._changed()
         self._emit("link_up", device=device, iface=interface)
 
     def set_default_route(self, device: str, interface: str) -> None:
@@ -297,6 +299,10 @@ class RunningNetwork:
             if blueprint.nodes[change.node].kind == "device":
                 self._expect(change.node)
         self._network, self._blueprint = network, blueprint
+        self._changed()
+
+    def _changed(self) -> None:
+        """Called after every change of the topology, the addresses, or of which interfaces are down."""
 
     def _carry_out(self, change: NodeChange) -> None:
         netns = self._namespaces[change.node]

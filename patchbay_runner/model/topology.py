@@ -8,6 +8,7 @@ import msgspec
 
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 
 
@@ -102,12 +103,16 @@ class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A host. Interfaces stand in file order; the default route leaves by `default_via`, else by the first."""
+    """A host. Interfaces stand in file order; the default route leaves by `default_via`, else by the first.
+
+    `names` are those that it alone knows, or knows otherwise than everybody else.
+    """
 
     name: str
     interfaces: tuple[Interface, ...]
     default_via: str | None = None
     mtu: int | None = None
+    names: tuple[NameRecord, ...] = ()
     origin: Origin = Origin()
 
     @property
@@ -141,11 +146,12 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Routers and devices in file order."""
+    """Routers and devices in file order. `names` are known to all nodes, beside the nodes' own."""
 
     routers: tuple[Router, ...] = ()
     devices: tuple[Device, ...] = ()
     regions: tuple[Region, ...] = ()
+    names: tuple[NameRecord, ...] = ()
     lab: LabSettings = LabSettings()
 
     def advertises(self, router: Router) -> bool:

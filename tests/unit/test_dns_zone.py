@@ -220,7 +220,7 @@ def test_names_that_are_not_ascii_are_asked_by_their_idna_form() -> None:
         (NameRecord("", ("10.0.0.1",)), "1 to 63 bytes"),
         (NameRecord("a..b", ("10.0.0.1",)), "1 to 63 bytes"),
         (NameRecord("a" * 64, ("10.0.0.1",)), "1 to 63 bytes"),
-        (NameRecord(".".join(["a" * 60] * 5), ("10.0.0.1",)), "more than 255 bytes"),
+        (NameRecord(".".join(["a" * 60] * 5), ("10.0.0.1",)), "more than 253 bytes"),
         (NameRecord("ü" * 63, ("10.0.0.1",)), "cannot be a DNS name"),
         (NameRecord("x", alias="a..b"), "1 to 63 bytes"),
     ],

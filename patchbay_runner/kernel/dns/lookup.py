@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 
 from patchbay_runner.kernel.dns.dns64 import Dns64
-from patchbay_runner.kernel.dns.zone import Address, Entry, Labels, Zone
+from patchbay_runner.kernel.dns.zone import Entry, Zone
+from patchbay_runner.model.names import LONGEST_ALIAS_CHAIN, Address, Labels
 
-_LONGEST_CHAIN = 8
 _V4_TREE: Labels = (b"in-addr", b"arpa")
 _V6_TREE: Labels = (b"ip6", b"arpa")
 _V4_PARTS, _V6_PARTS = 4, 32
@@ -58,7 +58,7 @@ def look_up(zone: Zone, name: Labels, kind: int, dns64: Dns64 | None = None) -> 
         chain.extend(outcome.records)
         if alias is None:
             return Outcome(outcome.code, tuple(chain))
-        if len(chain) > _LONGEST_CHAIN:
+        if len(chain) > LONGEST_ALIAS_CHAIN:
             return Outcome(Code.SERVFAIL)
         name = alias
 

@@ -29,7 +29,7 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from patchbay_runner.kernel.dns.lookup import Code, Kind, Outcome, Record
-from patchbay_runner.kernel.dns.zone import Labels
+from patchbay_runner.model.names import Labels
 
 # Addresses of a lab change while it runs, and a program that looks again shall see it.
 TTL_S = 1

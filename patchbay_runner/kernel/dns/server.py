@@ -17,8 +17,8 @@ import msgspec
 from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel.dns.dns64 import Dns64
 from patchbay_runner.kernel.dns.resolver import Resolver
-from patchbay_runner.kernel.dns.zone import Address
 from patchbay_runner.kernel.namespaces import entered
+from patchbay_runner.model.names import Address
 
 PORT = 53
 _BACKLOG = 128
@@ -28,6 +28,8 @@ _QUERIES_AT_A_TIME = 64
 _IDLE_S = 10.0
 _CONNECTIONS = 256
 _PAUSE_S = 1.0
+# Linux, include/uapi/linux/in.h and in6.h; Python does not name them.
+_IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 
 
 class Sockets(msgspec.Struct, frozen=True):
@@ -52,11 +54,17 @@ def open_sockets(netns_fd: int, address: Address, node: str = "", port: int = PO
 
 
 def bind_sockets(sockets: Sockets, address: Address, port: int = PORT) -> None:
-    """Binds both to the address, so that replies leave by the address that was asked. Raises OSError."""
+    """Binds both to the address, so that replies leave by the address that was asked. Raises OSError.
+
+    The address may be away for the moment, as a router's is that starts anew.
+    """
     for sock in (sockets.udp, sockets.tcp):
         sock.setblocking(False)
         if isinstance(address, IPv6Address):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
     sockets.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sockets.udp.bind((str(address), port))
     sockets.tcp.bind((str(address), port))
@@ -68,7 +76,9 @@ def _ignore_event(kind: str, /, **fields: object) -> None:
 
 
 class DnsListener:
-    """Serves one pair of sockets, which it takes over, from `start` to `stop`. `dns64` is for all who ask here.
+    """Serves one pair of sockets, which it takes over, from `start` to `stop`.
+
+    `dns64` is for all who ask here; whoever changes the path behind them sets another one.
 
     `emit` receives `dns_failed` (client, error) when the kernel refuses a reply or a connection; the client asks again.
     """
@@ -83,7 +93,7 @@ class DnsListener:
         self._udp = sockets.udp
         self._tcp = sockets.tcp
         self._resolver = resolver
-        self._dns64 = dns64
+        self.dns64 = dns64
         self._emit = emit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._conversations: set[asyncio.Task[None]] = set()
@@ -111,7 +121,7 @@ class DnsListener:
                 query, client = self._udp.recvfrom(_RECEIVE_BYTES)
             except BlockingIOError:
                 return
-            reply = self._resolver.reply(query, _address(client[0]), self._dns64)
+            reply = self._resolver.reply(query, _address(client[0]), self.dns64)
             if reply is None:
                 continue
             try:
@@ -153,7 +163,7 @@ class DnsListener:
                 async with asyncio.timeout(_IDLE_S):
                     size = int.from_bytes(await _exactly(connection, 2))
                     query = await _exactly(connection, size)
-                    reply = self._resolver.reply(query, client, self._dns64, is_udp=False)
+                    reply = self._resolver.reply(query, client, self.dns64, is_udp=False)
                     if reply is None:
                         return
                     await loop.sock_sendall(connection, len(reply).to_bytes(2) + reply)

@@ -11,14 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.model.names import NameRecord
-
-Labels = tuple[bytes, ...]
-Address = IPv4Address | IPv6Address
-
-_LONGEST_LABEL = 63
-_LONGEST_NAME = 255
-_WILDCARD = b"*"
+from patchbay_runner.model import names
+from patchbay_runner.model.names import WILDCARD, Address, Labels, NameRecord
 
 # Known on every network: RFC 6761 (section 6.3), and the name that hosts find a NAT64 prefix by (RFC 7050).
 WELL_KNOWN = (
@@ -36,21 +30,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def labels_of(name: str) -> Labels:
-    """The labels of a name; those that are not ASCII are encoded by IDNA. Raises LabError for what DNS cannot carry."""
-    text = name.removesuffix(".").lower()
+    """The labels of a name. Raises LabError for what DNS cannot carry."""
     try:
-        labels = tuple(_label(part) for part in text.split("."))
-    except UnicodeError as error:
-        raise LabError(f"{name!r} cannot be a DNS name: {error}") from error
-    if not all(1 <= len(label) <= _LONGEST_LABEL for label in labels):
-        raise LabError(f"{name!r} cannot be a DNS name: its labels have 1 to {_LONGEST_LABEL} bytes")
-    if sum(map(len, labels)) + len(labels) + 1 > _LONGEST_NAME:
-        raise LabError(f"{name!r} cannot be a DNS name: it has more than {_LONGEST_NAME} bytes")
-    return labels
-
-
-def _label(text: str) -> bytes:
-    return text.encode() if text.isascii() else text.encode("idna")
+        return names.labels_of(name)
+    except ValueError as error:
+        raise LabError(str(error)) from error
 
 
 class Zone:
@@ -75,7 +59,7 @@ class Zone:
             return entry
         for start in range(1, len(name) + 1):
             ancestor = name[start:]
-            entry = self._exact((_WILDCARD, *ancestor))
+            entry = self._exact((WILDCARD, *ancestor))
             if entry is not None or self.exists(ancestor):
                 return entry
         return None
@@ -110,7 +94,7 @@ class Zone:
             return
         addresses = _addresses(record)
         self._entries[name] = _joined(entry, addresses)
-        if _WILDCARD not in name:
+        if WILDCARD not in name:
             for address in addresses:
                 self._names.setdefault(address, name)
 
@@ -124,7 +108,6 @@ def _joined(entry: Entry | None, addresses: list[Address]) -> Entry:
 
 def _addresses(record: NameRecord) -> list[Address]:
     try:
-        # Not ip_address(), which tries IPv4 first: there may be thousands.
-        return [IPv6Address(text) if ":" in text else IPv4Address(text) for text in record.addresses]
+        return [names.address_of(text) for text in record.addresses]
     except ValueError as error:
         raise LabError(f"the name {record.name!r}: {error}") from error

@@ -8,15 +8,15 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import msgspec
 from support.ra_world import until
 from support.sandbox_inside import Ended, inside, program_environment
 
-from patchbay_runner.kernel import mounts, process
-from patchbay_runner.kernel.dns import WELL_KNOWN, Dns64, DnsListener, Resolver, Zone, open_sockets
-from patchbay_runner.lab.lab import Lab
+from patchbay_runner.kernel import process
+from patchbay_runner.lab.lab import Lab, LabOptions
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import nat_mode
-from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
+from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology
 
 T = TypeVar("T")
 _GATEWAYS = ("ip", "ip_v6")
@@ -27,13 +27,13 @@ def device(name: str, *gateways: str) -> Device:
     return Device(name=name, interfaces=interfaces)
 
 
-# A dual-stack server, one of IPv4 only, a NATed laptop, and a phone without IPv4.
+# A dual-stack server, one of IPv4 only, a NATed laptop, and a phone without IPv4 behind a NAT64.
 TOPOLOGY = Topology(
     routers=(
         Router(name="dc"),
         Router(name="legacy", ip_support=IpSupport.V4_ONLY),
         Router(name="home", nat=nat_mode("home")),
-        Router(name="carrier", ip_support=IpSupport.V6_ONLY),
+        Router(name="carrier", ip_support=IpSupport.V6_ONLY, nat_v6=NatV6.NAT64),
     ),
     devices=(
         device("server", "dc"),
@@ -46,44 +46,23 @@ TOPOLOGY = Topology(
 
 
 class World:
-    """A built lab, its names, and a listener on every address that a router has on its LAN."""
+    """A built lab with these names beside its own. `failures` are the events of names that could not be answered."""
 
-    def __init__(self, extra: Sequence[NameRecord] = (), topology: Topology = TOPOLOGY) -> None:
-        self.lab = Lab.build(topology)
-        self.state = self.lab.state()
+    def __init__(self, names: Sequence[NameRecord] = (), topology: Topology = TOPOLOGY) -> None:
         self.failures: list[dict[str, Any]] = []
-        self.zone = Zone([*WELL_KNOWN, *self._device_names(), *extra])
-        self.resolver = Resolver(self.zone)
-        self.listeners = list(self._listeners())
-        for listener in self.listeners:
-            listener.start()
-        for node in self.state["devices"]:
-            self.lab._view(node)
-            self.write_resolv_conf(node)
+        topology = msgspec.structs.replace(topology, names=tuple(names))
+        self.lab = Lab.build(topology, LabOptions(emit=self._emit))
+        self.state = self.lab.state()
 
-    def _device_names(self) -> Iterator[NameRecord]:
-        for name in self.state["devices"]:
-            yield NameRecord(name, tuple(map(str, self.lab.addresses(name))))
-
-    def _listeners(self) -> Iterator[DnsListener]:
-        for name, router in self.state["routers"].items():
-            dns64 = Dns64() if name == "carrier" else None
-            for address in self.lab.addresses(name):
-                if str(address) in (router["downstream"][key] for key in _GATEWAYS):
-                    sockets = open_sockets(self.lab._namespaces[name], address, name)
-                    yield DnsListener(sockets, self.resolver, dns64, self._emit)
-
-    def _emit(self, _: str, /, **fields: Any) -> None:
-        self.failures.append(fields)
+    def _emit(self, kind: str, /, **fields: Any) -> None:
+        if kind in ("dns_failed", "name_server_replaced"):
+            self.failures.append({"kind": kind, **fields})
 
     def nameservers(self, node: str) -> list[str]:
+        """The gateways of a device's first interface."""
         gateway = self.state["devices"][node]["interfaces"][0]["router"]
         downstream = self.state["routers"][gateway]["downstream"]
         return [downstream[key] for key in _GATEWAYS if downstream[key]]
-
-    def write_resolv_conf(self, node: str) -> None:
-        text = "".join(f"nameserver {address}\n" for address in self.nameservers(node))
-        mounts.write_node_files(mounts.NODES_DIRECTORY / node, resolv_conf=text)
 
     def address(self, node: str, family: str = "ip") -> str:
         return str(self.state["devices"][node]["interfaces"][0][family])
