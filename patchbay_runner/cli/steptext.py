@@ -27,6 +27,7 @@ from patchbay_runner.model.steps import (
     SetDownlink,
     SetFirewall,
     SetLinkCondition,
+    SetNames,
     SetNat,
     SetUplink,
     Step,
@@ -82,4 +83,5 @@ _SUMMARIES: dict[type[Step], Callable[[Any], str]] = {
     SetFirewall: lambda step: f"{step.router}: {step.firewall.mode}",
     BreakRegionLink: lambda step: " and ".join(step.regions),
     RestoreRegionLink: lambda step: " and ".join(step.regions),
+    SetNames: lambda step: "; ".join(f"{name}: {', '.join(texts) or 'gone'}" for name, texts in step.entries.items()),
 }

@@ -35,4 +35,5 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.SetFirewall: network_steps.set_firewall,
     steps.BreakRegionLink: network_steps.break_region_link,
     steps.RestoreRegionLink: network_steps.restore_region_link,
+    steps.SetNames: network_steps.set_names,
 }

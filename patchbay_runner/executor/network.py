@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 
 
@@ -86,3 +87,6 @@ class Network(Protocol):
 
     def restore_region_link(self, a: str, b: str) -> None:
         """Raises LabError, also for a link that is not broken."""
+
+    def set_names(self, records: Sequence[NameRecord], device: str | None) -> None:
+        """None is everybody; an empty record takes a name away. Raises LabError."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from patchbay_runner.errors import StepError
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
+from patchbay_runner.model.names import record_of
 from patchbay_runner.model.steps import (
     AddInterface,
     BreakRegionLink,
@@ -18,6 +20,7 @@ from patchbay_runner.model.steps import (
     SetDownlink,
     SetFirewall,
     SetLinkCondition,
+    SetNames,
     SetNat,
     SetUplink,
 )
@@ -97,3 +100,15 @@ async def break_region_link(session: Session, step: BreakRegionLink, resolver: R
 async def restore_region_link(session: Session, step: RestoreRegionLink, resolver: Resolver) -> None:
     """Joins two regions again."""
     session.network.restore_region_link(*step.regions)
+
+
+async def set_names(session: Session, step: SetNames, resolver: Resolver) -> None:
+    """Changes what names stand for. Raises StepError when a reference brought neither an address nor a name."""
+    records = []
+    for name, texts in step.entries.items():
+        values = [await resolver.text(text) for text in texts]
+        try:
+            records.append(record_of(name, values))
+        except ValueError as error:
+            raise StepError(f"{name!r} cannot stand for {', '.join(map(repr, values))}: {error}") from error
+    session.network.set_names(records, await resolver.text(step.device) or None)

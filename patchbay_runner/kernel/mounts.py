@@ -31,7 +31,8 @@ DEVICE_DIRECTORY = OWN_RUN / "device"
 NODES_DIRECTORY = OWN_RUN / "nodes"
 HOST_DIRECTORY = OWN_RUN / "host"
 
-HIDDEN_BELOW_RUN = ("nscd", "systemd/resolve", "netns")
+# Daemons that would answer for the host's network, and the host's named namespaces.
+HIDDEN_BELOW_RUN = ("nscd", "systemd/resolve", "avahi-daemon", "netns")
 
 DEFAULT_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 

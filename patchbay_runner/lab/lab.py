@@ -18,11 +18,11 @@ from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
 from patchbay_runner.kernel.process import Home, NodeView, start
 from patchbay_runner.lab import replan
 from patchbay_runner.lab.name_service import NameService, Surroundings
-from patchbay_runner.lab.names import changed_names, check_names
+from patchbay_runner.lab.names import check_names
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.running import RunningNetwork
 from patchbay_runner.lab.state import address_variables, ix_state
-from patchbay_runner.model.names import NameRecord
+from patchbay_runner.model.names import NameRecord, changed_names
 from patchbay_runner.model.topology import Topology
 
 # The kernel takes 64 bytes; most programs that read a hostname expect a DNS label.
@@ -109,7 +109,10 @@ class Lab(RunningNetwork):
 
         Programs see it at once. Raises LabError for what DNS cannot carry, and for names that stand for each other.
         """
-        network = replan.change_names(self._network, device, lambda names: changed_names(names, records))
+        try:
+            network = replan.change_names(self._network, device, lambda names: changed_names(names, records))
+        except ValueError as error:
+            raise LabError(str(error)) from error
         check_names(network.topology)
         self._become(network)
         self._emit("names_changed", device=device, names=[msgspec.to_builtins(record) for record in records])

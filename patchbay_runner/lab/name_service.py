@@ -19,7 +19,7 @@ from patchbay_runner.kernel.dns import Dns64, DnsListener, Resolver, Zone, open_
 from patchbay_runner.lab import names
 from patchbay_runner.lab.blueprint import Blueprint
 from patchbay_runner.lab.names import IsDown, Server
-from patchbay_runner.model.names import NameRecord
+from patchbay_runner.model.names import NameRecord, changed_names
 from patchbay_runner.model.topology import Topology
 
 
@@ -111,7 +111,7 @@ class NameService:
 def _known_to(node: str, around: Surroundings) -> tuple[NameRecord, ...]:
     """The names that a file can hold: everybody's, and those of the node itself in their place."""
     own = next((device.names for device in around.topology.devices if device.name == node), ())
-    return names.changed_names(around.topology.names, own)
+    return changed_names(around.topology.names, own)
 
 
 def _dns64(around: Surroundings, server: Server) -> Dns64 | None:

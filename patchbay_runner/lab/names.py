@@ -118,15 +118,6 @@ def check_names(topology: Topology) -> None:
                 raise LabError(str(problem))
 
 
-def changed_names(names: Iterable[NameRecord], changes: Iterable[NameRecord]) -> tuple[NameRecord, ...]:
-    """Names after a change; an empty record takes its name away. Raises LabError for what DNS cannot carry."""
-    try:
-        table = NameTable(names, changes)
-    except ValueError as error:
-        raise LabError(str(error)) from error
-    return tuple(record for record in table if not record.is_empty)
-
-
 def _gateway_servers(port: Port, gateway: Port) -> Iterator[Server]:
     if port.v4 is not None and gateway.v4 is not None:
         yield Server(port.lan, gateway.v4.ip)

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.loader import dns
 from patchbay_runner.loader.network import Network, address_variables
 from patchbay_runner.loader.steps.draft import Draft, is_dynamic
+from patchbay_runner.model.names import changed_names
 from patchbay_runner.model.steps import (
     AddInterface,
     BreakRegionLink,
@@ -17,6 +19,7 @@ from patchbay_runner.model.steps import (
     RenewAddress,
     Replug,
     SetDefaultRoute,
+    SetNames,
 )
 from patchbay_runner.model.topology import Device, Interface
 
@@ -27,13 +30,15 @@ _replace = msgspec.structs.replace
 
 def is_changing(draft: Draft) -> bool:
     """Whether later steps are checked against another network than this one."""
-    return draft.action in _CHANGES or draft.action in REGION_ACTIONS
+    return draft.action in _CHANGES or draft.action in (*REGION_ACTIONS, "set-dns")
 
 
 def network_after(draft: Draft, network: Network) -> Network:
     """What a step that is changing makes of a network. What it asks for wrongly, and was told, changes nothing."""
     if draft.action in REGION_ACTIONS:
         return _with_region_link(draft.step, network)
+    if draft.action == "set-dns":
+        return _with_names(draft, network)
     if draft.step is None:
         doubtful = [draft.device] if draft.device else list(network.devices)
         return _replace(network, vague=network.vague.union(doubtful))
@@ -74,6 +79,19 @@ def _with_region_link(step: Any, network: Network) -> Network:
     if isinstance(step, BreakRegionLink):
         return _replace(network, broken={pair: step.origin} | network.broken)
     return _replace(network, broken={other: origin for other, origin in network.broken.items() if other != pair})
+
+
+def _with_names(draft: Draft, network: Network) -> Network:
+    """After names were set; whatever is filled in later is taken for an address."""
+    step = draft.step
+    if not isinstance(step, SetNames):
+        return _replace(network, are_names_known=False)
+    records = dns.step_records(step)
+    if not step.device:
+        return _replace(network, given_names=changed_names(network.given_names, records))
+    found = {device.name: device for device in network.devices_of(step.device)}
+    changed = {name: _replace(old, names=changed_names(old.names, records)) for name, old in found.items()}
+    return _replace(network, devices=network.devices | changed)
 
 
 def _with_unknown_default(network: Network) -> Network:

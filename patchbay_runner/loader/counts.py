@@ -22,7 +22,13 @@ from patchbay_runner.model.steps import Assert, ProcessStep, RenewAddress, Replu
 
 RECORDING = ("run", "spawn", "gen-certs", "gen-file")
 _NOWHERE = ("wait", "wait-for", "assert", "set-nat", "flush-nat", "set-firewall")
-_TEXTS = {"run": ("cmd", "env"), "spawn": ("cmd", "env"), "gen-certs": ("san",), "gen-file": ("content",)}
+_TEXTS = {
+    "run": ("cmd", "env"),
+    "spawn": ("cmd", "env"),
+    "gen-certs": ("san",),
+    "gen-file": ("content",),
+    "set-dns": ("entries",),
+}
 _RESULT_KEYS = ("duration", "up_bytes", "down_bytes", "latency_ms")
 
 
@@ -272,6 +278,6 @@ def _map_texts(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, tuple):
-        return tuple([change(text) for text in value])
+        return tuple([_map_texts(text, change) for text in value])
     assert isinstance(value, dict)
-    return {key: change(text) for key, text in value.items()}
+    return {key: _map_texts(text, change) for key, text in value.items()}

@@ -16,11 +16,12 @@ from patchbay_runner.loader.fields import filled_text, read_table, require, unkn
 from patchbay_runner.loader.node import Node, describe, items_of, quote, table_of
 
 _LIBRARY_KEYS = (
-    "extends", "sim", "binary", "prepare", "step-template", "step-group", "lab", "router", "device", "region",
+    "extends", "sim", "binary", "prepare", "step-template", "step-group", "lab", "router", "device", "region", "dns",
 )  # fmt: skip
 _SIM_KEYS = (*_LIBRARY_KEYS, "matrix", "step")
 TOPOLOGY_KEYS = ("router", "device", "region")
-TOPOLOGY_FILE_KEYS = ("lab", *TOPOLOGY_KEYS)
+# Settings and names are added to those of the topology, wherever it comes from.
+TOPOLOGY_FILE_KEYS = ("lab", *TOPOLOGY_KEYS, "dns")
 _ARRAYS = ("extends", "binary", "prepare", "step-template", "step-group", "router", "step")
 
 
@@ -51,6 +52,7 @@ class Source(msgspec.Struct):
     binaries: dict[str, Node] = {}
     prepare: list[Node] = []
     topology: Topologies | None = None
+    names: list[Node] = []
     steps: tuple[Node, ...] = ()
 
 
@@ -116,6 +118,8 @@ class _Merger:
             self._prepared.add(document.path.resolve())
             self._source.prepare += items_of(table.get("prepare"))
         self._take_topology(document)
+        if "dns" in table and isinstance(table["dns"].value, dict):
+            self._source.names.append(table["dns"])
 
     def _take_topology(self, document: Document) -> None:
         """A file's own topology replaces that of every file before it."""

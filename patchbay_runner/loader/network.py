@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from patchbay_runner.loader import dns
 from patchbay_runner.loader.cidrs import check_cidrs
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.node import Node, quote, table_of
@@ -15,6 +16,7 @@ from patchbay_runner.loader.provisioning import check_advertisements
 from patchbay_runner.loader.regions import check_region_of, check_regions
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.names import NameRecord, NameTable
 from patchbay_runner.model.topology import Device, IpSupport, NatV6, Origin, Router, Topology
 
 # RFC 8200, section 5; the kernel takes IPv6 away from an interface with less.
@@ -25,9 +27,9 @@ class Network(msgspec.Struct, frozen=True):
     """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.
 
     `numbers` says how many addresses the LAN of each router has given to members. `is_open` and `vague` are those of
-    the tables that it was read from. Steps change `devices`, `variables`, `numbers` and `broken`, the links between
-    regions by the step that broke them; `removed` says which step took an interface away, and `topology` is what the
-    sim begins with.
+    the tables that it was read from. Steps change `devices`, `variables`, `numbers`, `given_names`, and `broken`, the
+    links between regions by the step that broke them; `removed` says which step took an interface away, and `topology`
+    is what the sim begins with.
     """
 
     topology: Topology = Topology()
@@ -43,6 +45,8 @@ class Network(msgspec.Struct, frozen=True):
     is_default_known: bool = True
     broken: dict[frozenset[str], Origin] = {}
     is_broken_known: bool = True
+    given_names: tuple[NameRecord, ...] = ()
+    are_names_known: bool = True
 
     def has_node(self, name: str) -> bool:
         return name in self.devices or name in self.routers or name == "ix" or name in self.region_routers()
@@ -64,6 +68,11 @@ class Network(msgspec.Struct, frozen=True):
     def names(self) -> list[str]:
         """What a step's `device` may say."""
         return [*self.devices, *self.counts, *self.routers, *self.region_routers(), "ix"]
+
+    def known_names(self) -> list[NameRecord]:
+        """The names that nodes have from the start; what they stand for is not said."""
+        devices = ((device.name, (each.name for each in device.interfaces)) for device in self.devices.values())
+        return dns.node_names([*((router, ()) for router in (*self.routers, *self.region_routers(), "ix")), *devices])
 
     def first_of(self, name: str) -> Device | None:
         """The device, or the first instance of a counted one."""
@@ -89,7 +98,7 @@ def check_network(written: Written, report: Report) -> Network:
         _check_device(counted, routers, report)
     variables = _variables(written, routers, report)
     topology = written.topology()
-    return Network(
+    network = Network(
         topology=topology,
         counts={counted.device.name: counted.count for counted in written.devices if counted.count is not None},
         routers=routers,
@@ -99,7 +108,10 @@ def check_network(written: Written, report: Report) -> Network:
         unbuilt=tuple(unbuilt_line(node, what) for node, what in written.unbuilt),
         is_open=written.is_open,
         vague=frozenset(written.vague),
+        given_names=topology.names,
     )
+    _check_aliases(written, network, report)
+    return network
 
 
 def unbuilt_line(node: Node, what: str) -> str:
@@ -154,6 +166,16 @@ def _interfaces_by_lan(written: Written) -> Counter[str]:
         for interface in counted.device.interfaces:
             found[interface.gateway] += 1 if counted.count is None else counted.count
     return found
+
+
+def _check_aliases(written: Written, network: Network, report: Report) -> None:
+    if network.is_open or network.vague or not (written.names or any(written.own_names.values())):
+        return
+    known = network.known_names()
+    dns.check_aliases(written.names, NameTable(known, network.given_names), report)
+    for entries in written.own_names.values():
+        own = [entry.record for entry in entries]
+        dns.check_aliases(entries, NameTable(known, network.given_names, own), report)
 
 
 def _check_cycle(router: Router, node: Node, routers: Mapping[str, Router], report: Report) -> set[str]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network
 
+from patchbay_runner.loader import dns
 from patchbay_runner.loader.changes import addresses_taken
 from patchbay_runner.loader.diagnostics import Report, unknown
 from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
 from patchbay_runner.model.interpolation import ip_variables
+from patchbay_runner.model.names import NameTable, changed_names
 from patchbay_runner.model.ranges import most_members
 from patchbay_runner.model.regions import region_links
-from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink
+from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink, SetNames
 from patchbay_runner.model.topology import Device
 
 # The key that names an interface, and the one that names a router, for each action that has one.
@@ -48,6 +50,8 @@ def check_nodes(draft: Draft, network: Network, report: Report) -> None:
         _check_room(draft, network, report)
     if isinstance(draft.step, BreakRegionLink | RestoreRegionLink) and not network.is_open:
         _check_region_link(draft, draft.step, network, report)
+    if isinstance(draft.step, SetNames) and network.are_names_known and not (network.is_open or network.vague):
+        _check_step_names(draft.step, draft.place("entries"), network, report)
 
 
 def check_names(draft: Draft, network: Network, binaries: Collection[str], report: Report) -> None:
@@ -69,12 +73,12 @@ def _check_device(draft: Draft, network: Network, report: Report) -> None:
         if not network.topology.routers:
             expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
         report.error(node, message, expected)
-    elif draft.action not in _INTERFACE_KEYS:
+    elif draft.action not in (*_INTERFACE_KEYS, "set-dns"):
         return
     elif network.first_of(device) is None:
         kind = "the internet exchange" if device == "ix" else "a router"
         report.error(node, f"{quote(device)} is {kind}", "a device")
-    else:
+    elif draft.action in _INTERFACE_KEYS:
         _check_interface(draft, network, report)
 
 
@@ -184,6 +188,18 @@ def _check_room(draft: Draft, network: Network, report: Report) -> None:
                 f"the LAN of the router {quote(name)} has {max(left, 0)} addresses left, and the step needs {needed}"
             )
             report.error(draft.node, message, f"a shorter prefix than {router.cidr}")
+
+
+def _check_step_names(step: SetNames, node: Node, network: Network, report: Report) -> None:
+    """Reports names that stand for none, as everybody sees them or as the device does."""
+    records = dns.step_records(step)
+    entries = [dns.Entry(record, node.value[record.name]) for record in records]
+    given, own = network.given_names, next((device.names for device in network.devices_of(step.device)), ())
+    if step.device:
+        own = changed_names(own, records)
+    else:
+        given = changed_names(given, records)
+    dns.check_aliases(entries, NameTable(network.known_names(), given, own), report)
 
 
 def _check_variable(use: Use, network: Network, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from patchbay_runner.model.durations import format_duration
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import NAT_MODES, Nat, NatConfig
 from patchbay_runner.model.plan import Binary, Plan
 from patchbay_runner.model.steps import (
@@ -32,6 +33,7 @@ from patchbay_runner.model.steps import (
     SetDownlink,
     SetFirewall,
     SetLinkCondition,
+    SetNames,
     SetNat,
     SetUplink,
     Spawn,
@@ -61,6 +63,7 @@ def resolved_document(plan: Plan) -> Table:
         "region": {region.name: _region(region) for region in plan.topology.regions},
         "router": [_router(router) for router in plan.topology.routers],
         "device": {device.name: _device(device) for device in plan.topology.devices},
+        "dns": _names(plan.topology.names),
         "step": [_step(step) for step in plan.steps],
     }
     return {key: value for key, value in document.items() if value}
@@ -153,12 +156,20 @@ def _nat(nat: Nat) -> str | Table:
 
 
 def _device(device: Device) -> Table:
-    table = _given(default_via=device.default_via, mtu=device.mtu)
+    table = _given(default_via=device.default_via, mtu=device.mtu, dns=_names(device.names) or None)
     for interface in device.interfaces:
         table[interface.name] = {"gateway": interface.gateway}
         if interface.impair is not None:
             table[interface.name]["impair"] = _condition(interface.impair)
     return table
+
+
+def _names(records: Iterable[NameRecord]) -> Table:
+    return {record.name: record.alias or list(record.addresses) for record in records}
+
+
+def _set_names(step: SetNames) -> Table:
+    return _given(device=step.device or None) | {"entries": {name: list(texts) for name, texts in step.entries.items()}}
 
 
 def _condition(condition: LinkCondition) -> Table:
@@ -246,4 +257,5 @@ _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     SetFirewall: lambda step: {"router": step.router, "firewall": _firewall(step.firewall)},
     BreakRegionLink: lambda step: {"regions": list(step.regions)},
     RestoreRegionLink: lambda step: {"regions": list(step.regions)},
+    SetNames: _set_names,
 }

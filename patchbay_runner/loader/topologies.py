@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,9 @@ from patchbay_runner.loader.network import Network, check_network
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.substitute import PerValues, mentions, substitute
 from patchbay_runner.loader.topology import read_topology
+
+# Names come from several files.
+_TABLES = frozenset(TOPOLOGY_FILE_KEYS) - {"dns"}
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -31,20 +34,21 @@ class TopologyFinder:
     def __init__(self, source: Source, reader: Reader) -> None:
         self._topology = source.topology
         self._lab = source.lab
+        self._names = tuple(source.names)
         self._reader = reader
         self._files: dict[Path, PerValues[Located]] = {}
         self._fixed: PerValues[Located] | None = None
         named = frozenset[str]()
         if self._topology is None:
-            self._fixed = _networks(self._with_settings({}), None)
+            self._fixed = _networks(self._with_settings({}), self._names)
         elif self._topology.inline is not None:
-            self._fixed = _networks(self._with_settings(self._topology.inline), None)
+            self._fixed = _networks(self._with_settings(self._topology.inline), self._names)
         elif self._topology.name is not None:
             named = mentions(self._topology.name, "matrix")
-        self._names = PerValues(named, self._open)
+        self._opened = PerValues(named, self._open)
 
     def at(self, values: Mapping[str, str]) -> Located:
-        return (self._fixed or self._names.at(values)).at(values)
+        return (self._fixed or self._opened.at(values)).at(values)
 
     def _open(self, values: Mapping[str, str]) -> PerValues[Located]:
         """The networks of the file that the name means with these values."""
@@ -57,7 +61,9 @@ class TopologyFinder:
             return PerValues(frozenset(), lambda _: missing)
         path = document.path.resolve()
         if path not in self._files:
-            self._files[path] = _networks(self._with_settings(document.table), document, node.value)
+            own = document.table.get("dns")
+            names = self._names if own is None or not isinstance(own.value, dict) else (own, *self._names)
+            self._files[path] = _networks(self._with_settings(document.table), names, document, node.value)
         return self._files[path]
 
     def _with_settings(self, tables: Mapping[str, Node]) -> Mapping[str, Node]:
@@ -82,17 +88,18 @@ class TopologyFinder:
         return None
 
 
-def _networks(tables: Mapping[str, Node], document: Document | None, name: str | None = None) -> PerValues[Located]:
-    keys: frozenset[str] = frozenset().union(*(mentions(node, "matrix") for node in tables.values()))
+def _networks(
+    tables: Mapping[str, Node], names: Sequence[Node], document: Document | None = None, name: str | None = None
+) -> PerValues[Located]:
+    keys: frozenset[str] = frozenset().union(*(mentions(node, "matrix") for node in (*tables.values(), *names)))
 
     def read(values: Mapping[str, str]) -> Located:
         report = Report()
         if document is not None:
             _check_file(document, report)
-        replaced = {
-            key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in TOPOLOGY_FILE_KEYS
-        }
-        return Located(check_network(read_topology(replaced, report), report), name, report.or_none())
+        replaced = {key: substitute(node, "matrix", values, report) for key, node in tables.items() if key in _TABLES}
+        entries = [substitute(node, "matrix", values, report) for node in names]
+        return Located(check_network(read_topology(replaced, report, entries), report), name, report.or_none())
 
     return PerValues(keys, read)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from patchbay_runner.loader import dns
 from patchbay_runner.loader.cidrs import cidr, cidr_v6
 from patchbay_runner.loader.conditions import condition
 from patchbay_runner.loader.diagnostics import Report
@@ -26,6 +27,7 @@ from patchbay_runner.loader.node import Node, describe, items_of, quote, table_o
 from patchbay_runner.loader.presets import preset
 from patchbay_runner.loader.provisioning import ADVERTISEMENT_FIELDS, advertisements, lab_settings
 from patchbay_runner.loader.regions import Declared, read_regions
+from patchbay_runner.model.names import is_like_an_address
 from patchbay_runner.model.topology import (
     Device,
     Interface,
@@ -61,7 +63,12 @@ _ROUTER: dict[str, Any] = {
     "uplink": condition,
     **ADVERTISEMENT_FIELDS,
 }
-_DEVICE: dict[str, Any] = {"count": integer(1, MOST_INSTANCES), "default_via": filled_text, "mtu": _MTU}
+_DEVICE: dict[str, Any] = {
+    "count": integer(1, MOST_INSTANCES),
+    "default_via": filled_text,
+    "mtu": _MTU,
+    "dns": dns.names,
+}
 _INTERFACE: dict[str, Any] = {"gateway": filled_text, "impair": condition}
 
 
@@ -76,14 +83,17 @@ class Counted(msgspec.Struct, frozen=True):
 class Written(msgspec.Struct):
     """What the tables say, before names are checked and counts expanded.
 
-    `unbuilt` is what nothing builds yet. `is_open` means that a node's name could not be read, `vague` are devices of
-    which something could not: nothing is said of steps that may mean these.
+    `names` are for everybody, `own_names` those of devices. `unbuilt` is what nothing builds yet. `is_open` means that
+    a node's name could not be read, `vague` are devices of which something could not: nothing is said of steps that may
+    mean these.
     """
 
     routers: list[tuple[Router, Node]] = []
     devices: list[Counted] = []
     regions: list[Declared] = []
     lab: LabSettings = LabSettings()
+    names: list[dns.Entry] = []
+    own_names: dict[str, tuple[dns.Entry, ...]] = {}
     unbuilt: list[tuple[Node, str]] = []
     is_open: bool = False
     vague: set[str] = set()
@@ -96,6 +106,7 @@ class Written(msgspec.Struct):
             devices=tuple(devices),
             regions=tuple([declared.region for declared in self.regions]),
             lab=self.lab,
+            names=tuple([entry.record for entry in self.names]),
         )
 
 
@@ -107,8 +118,8 @@ def instances(counted: Counted) -> list[Device]:
     return [msgspec.structs.replace(base, name=f"{base.name}-{index}") for index in range(counted.count)]
 
 
-def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
-    """Reads `[lab]`, `[[router]]`, `[device.*]` and `[region.*]`."""
+def read_topology(tables: Mapping[str, Node], report: Report, names: Iterable[Node] = ()) -> Written:
+    """Reads `[lab]`, `[[router]]`, `[device.*]`, `[region.*]`, and the tables of names, of which later ones win."""
     written = Written(lab=lab_settings(tables.get("lab"), report))
     for node in items_of(tables.get("router")):
         _read_router(node, written, report)
@@ -118,6 +129,7 @@ def read_topology(tables: Mapping[str, Node], report: Report) -> Written:
         if len(report.errors) > before:
             written.vague.add(name)
     written.regions = read_regions(tables.get("region"), report)
+    written.names = dns.merged([dns.names(node, report) or () for node in names])
     return written
 
 
@@ -182,16 +194,25 @@ def _read_device(name: str, node: Node, written: Written, report: Report) -> Non
         interfaces=tuple(interface for interface in interfaces if interface is not None),
         default_via=values.get("default_via"),
         mtu=values.get("mtu"),
+        names=tuple([entry.record for entry in values.get("dns") or ()]),
         origin=node.origin,
     )
+    written.own_names[name] = values.get("dns") or ()
     written.devices.append(Counted(device, values.get("count"), node))
 
 
 def _device_value(key: str, node: Node, report: Report) -> Any:
-    if isinstance(node.value, dict):
+    if isinstance(node.value, dict) and (key != "dns" or _is_interface(node)):
         report.error(node, f"{quote(key)} is a key of devices and cannot name an interface", "another name")
         return None
     return _DEVICE[key](node, report)
+
+
+def _is_interface(node: Node) -> bool:
+    """Whether a table that should hold names is meant as an interface."""
+    gateway = table_of(node).get("gateway")
+    is_named = gateway is not None and isinstance(gateway.value, str) and not is_like_an_address(gateway.value)
+    return is_named and not node.value.keys() - _INTERFACE.keys()
 
 
 def _read_interface(name: str, node: Node, report: Report) -> Interface | None:

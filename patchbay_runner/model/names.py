@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
@@ -58,6 +58,22 @@ def address_of(text: str) -> Address:
     return address
 
 
+def is_like_an_address(text: str) -> bool:
+    """Whether a text is an address or a wrong one: no name looks like that."""
+    return ":" in text or (not text.strip("0123456789./") and text != "")
+
+
+def record_of(name: str, values: Sequence[str]) -> NameRecord:
+    """What a name with these values is: addresses, or one other name. Raises ValueError for anything else."""
+    labels_of(name)
+    if len(values) == 1 and not is_like_an_address(values[0]):
+        labels_of(values[0])
+        return NameRecord(name, alias=values[0])
+    for value in values:
+        address_of(value)
+    return NameRecord(name, tuple(values))
+
+
 class AliasProblem(msgspec.Struct, frozen=True):
     """Why following aliases does not end at addresses. `path` are the names on the way, as written."""
 
@@ -70,7 +86,7 @@ class AliasProblem(msgspec.Struct, frozen=True):
             case "unknown":
                 return f"there is no name {self.path[-1]!r} ({way})"
             case "loop":
-                return f"the names stand for each other in a circle: {way}"
+                return f"names stand for each other in a circle: {way}"
             case "long":
                 return f"more than {LONGEST_ALIAS_CHAIN} names stand for each other in a row: {way}"
 
@@ -115,3 +131,8 @@ class NameTable:
             seen.add(labels)
             record = found
         return None
+
+
+def changed_names(names: Iterable[NameRecord], changes: Iterable[NameRecord]) -> tuple[NameRecord, ...]:
+    """Names after a change; an empty record takes its name away. Raises ValueError for what DNS cannot carry."""
+    return tuple([record for record in NameTable(names, changes) if not record.is_empty])

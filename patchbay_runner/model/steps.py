@@ -215,6 +215,16 @@ class RestoreRegionLink(StepBase, frozen=True, kw_only=True, omit_defaults=True,
     regions: tuple[str, str]
 
 
+class SetNames(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-dns"):
+    """Changes what names stand for, for `device` alone or, where it is "", for everybody.
+
+    `entries` maps a name to addresses, or to one other name; to nothing takes it away.
+    """
+
+    device: str = ""
+    entries: dict[str, tuple[str, ...]]
+
+
 Step = (
     Run
     | Spawn
@@ -238,6 +248,7 @@ Step = (
     | SetFirewall
     | BreakRegionLink
     | RestoreRegionLink
+    | SetNames
 )
 
 

@@ -99,13 +99,22 @@ def test_run_is_the_hosts_but_for_what_is_hidden() -> None:
     assert {path.name for path in _entries(Path("/run"))} <= set(visible)
 
 
-_PATHS = ("nscd/socket", "netns/n", "systemd/resolve/stub", "systemd/private", "app/a/x", "app/b/y", "plain")
+_PATHS = (
+    "nscd/socket",
+    "netns/n",
+    "systemd/resolve/stub",
+    "systemd/private",
+    "app/a/x",
+    "app/b/y",
+    "plain",
+    "avahi-daemon/socket",
+)
 
 
 @pytest.mark.parametrize(
     ("hidden", "gone"),
     [
-        (mounts.HIDDEN_BELOW_RUN, {"nscd/socket", "netns/n", "systemd/resolve/stub"}),
+        (mounts.HIDDEN_BELOW_RUN, {"nscd/socket", "netns/n", "systemd/resolve/stub", "avahi-daemon/socket"}),
         (("app/a", "systemd"), {"app/a/x", "systemd/resolve/stub", "systemd/private"}),
         (("nowhere/at/all",), set()),
         ((), set()),

@@ -295,7 +295,7 @@ def test_what_is_written_to_the_node_directory_is_in_the_results(project: Projec
     assert (nodes / "client/mine/hostname").read_text() == "client\n"
     assert (nodes / "server/hostname").read_text() == "server\n"
     own, working_directory = output(project, "server", "look").splitlines()
-    assert own.split() == ["127.0.1.1", "server"]
+    assert own.split() == ["2001:db8:1:1::2", "server"]
     assert working_directory == str(project.root)
 
 

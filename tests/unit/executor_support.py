@@ -13,6 +13,7 @@ from patchbay_runner.errors import CommandNotFound, LabError
 from patchbay_runner.executor import RunOptions, run_plan
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
+from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
@@ -120,6 +121,10 @@ class LocalNetwork:
 
     def restore_region_link(self, a: str, b: str) -> None:
         self.calls.append(("restore_region_link", a, b))
+
+    def set_names(self, records: Sequence[NameRecord], device: str | None) -> None:
+        for record in records:
+            self.calls.append(("set_names", device or "", record.name, record.alias, *record.addresses))
 
     def _change(self, name: str, device: str, interface: str, *more: str) -> None:
         if interface == "missing":

@@ -38,6 +38,7 @@ from patchbay_runner.model.steps import (
     SetDownlink,
     SetFirewall,
     SetLinkCondition,
+    SetNames,
     SetNat,
     SetUplink,
     Spawn,
@@ -312,6 +313,28 @@ def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> No
     ]
     assert bench.recorder.log("before") == b"198.18.1.2\n"
     assert bench.recorder.log("after") == b"198.18.3.2\n"
+
+
+def test_names_are_filled_in_when_they_are_set(bench: Bench) -> None:
+    entries = {"api.example": ("${w.v}",), "both": ("$NETSIM_IP_WEB", "fd00::1"), "gone": ()}
+    bench.passes(
+        words("w", "10.0.0.7"),
+        SetNames(device="web", entries=entries),
+        words("x", "server"),
+        SetNames(entries={"www": ("${x.v}",)}),
+    )
+    assert bench.network.calls == [
+        ("set_names", "web", "api.example", "", "10.0.0.7"),
+        ("set_names", "web", "both", "", "198.18.1.2", "fd00::1"),
+        ("set_names", "web", "gone", ""),
+        ("set_names", "", "www", "server"),
+    ]
+
+
+def test_a_name_cannot_stand_for_what_is_no_address(bench: Bench) -> None:
+    failure = bench.fails(words("w", "10.0.0"), SetNames(entries={"api": ("${w.v}",)}))
+    assert failure.message.startswith("'api' cannot stand for '10.0.0': Expected 4 octets")
+    assert bench.network.calls == []
 
 
 def test_a_change_that_the_network_refuses_fails_the_step(bench: Bench) -> None:

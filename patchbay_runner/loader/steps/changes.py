@@ -1,4 +1,4 @@
-"""Steps that change interfaces, routers and the links between regions.
+"""Steps that change interfaces, routers, the links between regions, and names.
 
 Where `replug` and `renew-ip` name no interface it is "" until the device is known; it is the default one then.
 """
@@ -6,6 +6,8 @@ Where `replug` and `renew-ip` name no interface it is "" until the device is kno
 from __future__ import annotations
 
 from typing import Any
+
+import msgspec
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import filled_texts
@@ -21,6 +23,7 @@ from patchbay_runner.model.steps import (
     Replug,
     RestoreRegionLink,
     SetFirewall,
+    SetNames,
     SetNat,
     Step,
 )
@@ -82,6 +85,15 @@ def build_break_region_link(table: Table, report: Report) -> Built | None:
 def build_restore_region_link(table: Table, report: Report) -> Built | None:
     """A `restore-region-link` step."""
     return _built(RestoreRegionLink, table, ("regions",))
+
+
+def build_set_names(table: Table, report: Report) -> Built | None:
+    """A `set-dns` step."""
+    if "device" in table.values:
+        built = _on_device(SetNames, table, ("device", "entries"), report)
+    else:
+        built = _built(SetNames, table, ("entries",))
+    return None if built is None else msgspec.structs.replace(built, uses=tuple(table.uses_in("entries")))
 
 
 def _on_device(kind: type[Step], table: Table, keys: tuple[str, ...], report: Report, **filled: object) -> Built | None:

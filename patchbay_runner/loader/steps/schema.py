@@ -9,6 +9,7 @@ import msgspec
 
 from patchbay_runner.loader.conditions import condition
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
+from patchbay_runner.loader.dns import step_entries
 from patchbay_runner.loader.fields import (
     array,
     duration,
@@ -106,6 +107,7 @@ FIELDS: dict[str, Any] = {
     "nat": nat,
     "firewall": firewall,
     "regions": changes.region_pair,
+    "entries": step_entries,
     "condition": condition,
     "direction": name_choice(("up", "down", "both")),
     "cn": filled_text,
@@ -161,6 +163,7 @@ ACTIONS: dict[str, Action] = {
         ),
         Action("break-region-link", changes.build_break_region_link, ("regions",), ("regions",), ("device", "env")),
         Action("restore-region-link", changes.build_restore_region_link, ("regions",), ("regions",), ("device", "env")),
+        Action("set-dns", changes.build_set_names, ("entries",), ("entries",), ("env",)),
     )
 }
 ALIASES = {"set-impair": "set-link-condition"}
