@@ -88,7 +88,9 @@ class AddressPlan(msgspec.Struct, frozen=True):
     next_mac: int
 
     def wan(self, router: Router) -> Port:
-        """The router's port towards its upstream, or towards the exchange."""
+        """The router's port towards its upstream, or towards the exchange. Raises LabError if it is isolated."""
+        if router.is_isolated:
+            raise LabError("it is isolated: it has no uplink", router.name)
         return self.ports[router.name, wan_interface(router)]
 
 
@@ -248,6 +250,8 @@ def _hosts(owner: str, number: int) -> tuple[int, int]:
 def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:
     members: dict[str, list[Attachment]] = {IX: [], **{router.name: [] for router in topology.routers}}
     for router in topology.routers:
+        if router.is_isolated:
+            continue
         upstream = IX if router.upstream is None else router.upstream
         if upstream not in members:
             raise LabError(f"its upstream {upstream!r} is not a router", router.name)

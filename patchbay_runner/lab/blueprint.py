@@ -25,7 +25,15 @@ from patchbay_runner.lab.policy import forwarding, router_policy
 from patchbay_runner.lab.provisioning import advertiser, device_sysctls
 from patchbay_runner.lab.region_links import link_fallbacks, link_routes, region_cables
 from patchbay_runner.lab.regions import region_routers_of, with_region_routers
-from patchbay_runner.lab.routing import DEFAULT_MTU, Route, default_routes, lan_mtu, narrow_members, routes_inside
+from patchbay_runner.lab.routing import (
+    DEFAULT_MTU,
+    Route,
+    dead_ends,
+    default_routes,
+    lan_mtu,
+    narrow_members,
+    routes_inside,
+)
 from patchbay_runner.model.topology import Device, Ipv6Provisioning, LabSettings, Router, Topology
 
 NodeKind = Literal["ix", "router", "device"]
@@ -153,7 +161,7 @@ class _Drawing:
         )
 
     def _router(self, router: Router) -> NodeBlueprint:
-        wan = self._plan.wan(router)
+        wan = None if router.is_isolated else self._plan.wan(router)
         policy = router_policy(router, self._plan, self._routes[router.name])
         return NodeBlueprint(
             name=router.name,
@@ -162,11 +170,11 @@ class _Drawing:
             v6=router.ip_support.v6,
             bridges=self._bridges(router.name),
             interfaces=(
-                self._member_interface(wan, is_default=True),
+                *([self._member_interface(wan, is_default=True)] if wan is not None else []),
                 self._lan_interface(router.name),
                 *self._link_interfaces(router.name),
             ),
-            default_interface=wan.interface,
+            default_interface=wan.interface if wan is not None else "",
             sysctls=policy.sysctls,
             rulesets=policy.rulesets,
             advertiser=advertiser(router, self._plan.lans[router.name]),
@@ -216,7 +224,12 @@ class _Drawing:
         lan = self._plan.lans[owner]
         mtu = self._lan_mtu(owner)
         known = tuple(member for member in lan.members if not self._is_black_hole(member.node))
-        routes = (*self._routes[owner], *narrow_members(known, self._mtus, mtu), *self._link_fallbacks(owner))
+        routes = (
+            *self._routes[owner],
+            *narrow_members(known, self._mtus, mtu),
+            *self._link_fallbacks(owner),
+            *dead_ends(self._routers.get(owner)),
+        )
         return InterfaceBlueprint(lan.gateway, BRIDGE_INDEX, mtu, lan.members, routes)
 
     def _is_black_hole(self, node: str) -> bool:

@@ -115,7 +115,7 @@ def initial_conditions(topology: Topology, plan: AddressPlan) -> dict[str, Both]
     for router in topology.routers:
         if router.downlink is not None:
             found[f"{router.name}.{LAN_BRIDGE}"] = None, router.downlink
-        if router.uplink is not None:
+        if router.uplink is not None and not router.is_isolated:
             found[f"{router.name}.{plan.wan(router).interface}"] = router.uplink, None
     return found
 

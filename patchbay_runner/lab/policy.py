@@ -24,16 +24,18 @@ class Policy(msgspec.Struct, frozen=True):
 
 def router_policy(router: Router, plan: AddressPlan, inside: Sequence[Route]) -> Policy:
     """`inside` are the router's routes to LANs behind its own."""
-    wan = plan.wan(router)
     sysctls = list(forwarding(v4=router.ip_support.v4, v6=router.ip_support.v6))
     rulesets = {}
+    if router.block_icmp_frag_needed:
+        rulesets[f"inet {BLACK_HOLE_TABLE}"] = black_hole_ruleset()
+    if router.is_isolated:
+        return Policy(tuple(sysctls), rulesets)
+    wan = plan.wan(router)
     if router.nat.config is not None and wan.v4 is not None:
         rulesets[f"ip {NAT_TABLE}"] = nat_ruleset(router.nat.config, _nat_placement(wan, plan, router, inside))
         sysctls += nat_sysctls(router.nat.config).items()
     if not router.firewall.config.is_open:
         rulesets[f"inet {FIREWALL_TABLE}"] = firewall_ruleset(router.firewall.config, wan.interface)
-    if router.block_icmp_frag_needed:
-        rulesets[f"inet {BLACK_HOLE_TABLE}"] = black_hole_ruleset()
     return Policy(tuple(sysctls), rulesets)
 
 

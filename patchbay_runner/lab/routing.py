@@ -60,17 +60,26 @@ def narrow_members(members: tuple[Port, ...], mtus: Mapping[tuple[str, str], int
             yield Route(IPv6Network(member.v6.ip), None, mtu)
 
 
+def dead_ends(owner: Router | None) -> Iterator[Route]:
+    """Where an isolated router sends what is for no LAN that it knows: nowhere, and without a word."""
+    if owner is not None and owner.is_isolated:
+        if owner.ip_support.v4:
+            yield Route(IPv4Network("0.0.0.0/0"), None, is_blackhole=True)
+        if owner.ip_support.v6:
+            yield Route(IPv6Network("::/0"), None, is_blackhole=True)
+
+
 def lan_mtu(owner: Router | None) -> int:
     """The MTU of a router's LAN, of the exchange for None."""
     return DEFAULT_MTU if owner is None else owner.mtu or DEFAULT_MTU
 
 
 def _announced(router: Router, routers: Mapping[str, Router], plan: AddressPlan) -> Iterator[tuple[str, Route]]:
-    """Routes to the router's LAN for every router above it, up to the first that hides the LAN behind its NAT."""
+    """Routes to the router's LAN for every router above it, up to the first that hides it or is isolated."""
     lan = plan.lans[router.name]
     v4, v6, mtu = lan.v4, lan.v6, DEFAULT_MTU
     child: Router | None = router
-    while child is not None:
+    while child is not None and not child.is_isolated:
         wan = plan.wan(child)
         v4 = None if child.nat.config is not None or wan.v4 is None else v4
         v6 = None if child.nat_v6 is not NatV6.NONE or wan.v6 is None else v6

@@ -109,7 +109,7 @@ class RunningNetwork:
         for router in self.topology.routers:
             if router.downlink is not None:
                 self._links.restore(self._lan_port(router.name))
-            if router.uplink is not None:
+            if router.uplink is not None and not router.is_isolated:
                 self._links.restore(self._uplink_port(router.name))
         for cable in region_cables(self.topology):
             for end, condition in ((cable.near, cable.link.a_to_b), (cable.far, cable.link.b_to_a)):
@@ -368,7 +368,10 @@ class RunningNetwork:
 
     def _uplink_port(self, router: str) -> LinkPort:
         node = self._blueprint.nodes[router]
-        return self._cable_port(next(each for each in node.interfaces if each.port.interface == node.default_interface))
+        for blueprint in node.interfaces:
+            if blueprint.port.interface == node.default_interface:
+                return self._cable_port(blueprint)
+        raise LabError("it is isolated: it has no uplink", router)
 
     def _cable_port(self, blueprint: InterfaceBlueprint) -> LinkPort:
         node, interface, cable = blueprint.port.node, blueprint.port.interface, blueprint.cable

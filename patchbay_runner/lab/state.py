@@ -24,7 +24,7 @@ def ix_state(plan: AddressPlan) -> dict[str, Any]:
 
 
 def router_state(router: Router, plan: AddressPlan, conditions: Conditions) -> dict[str, Any]:
-    lan, wan = plan.lans[router.name], plan.wan(router)
+    lan, wan = plan.lans[router.name], None if router.is_isolated else plan.wan(router)
     return {
         "upstream": router.upstream,
         "region": router.region,
@@ -33,14 +33,14 @@ def router_state(router: Router, plan: AddressPlan, conditions: Conditions) -> d
         "firewall": router.firewall.mode,
         "ip_support": router.ip_support.value,
         "mtu": router.mtu,
-        "uplink": {"interface": wan.interface, **_address_fields(wan)},
+        "uplink": {"interface": wan.interface, **_address_fields(wan)} if wan is not None else None,
         "downstream": {
             "interface": lan.gateway.interface,
             "cidr": str(lan.v4) if lan.v4 else None,
             "cidr_v6": str(lan.v6) if lan.v6 else None,
             **_address_fields(lan.gateway),
         },
-        "uplink_condition": _spelled(conditions(f"{router.name}.{wan.interface}")[0]),
+        "uplink_condition": _spelled(conditions(f"{router.name}.{wan.interface}")[0]) if wan is not None else None,
         "downlink_condition": _spelled(conditions(f"{router.name}.{LAN_BRIDGE}")[1]),
         "devices": list(dict.fromkeys(member.node for member in lan.members)),
     }

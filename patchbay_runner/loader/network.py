@@ -150,13 +150,32 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             report.error(node.value["upstream"], *unknown("router", router.upstream, routers))
         elif router.name not in in_cycle:
             in_cycle |= _check_cycle(router, node, routers, report)
-        check_region_of(router, node, routers, written.regions, report)
+        if router.is_isolated:
+            _check_isolated(router, node, report)
+        else:
+            check_region_of(router, node, routers, written.regions, report)
         if router.mtu is not None and router.mtu < LEAST_IPV6_MTU and router.ip_support.v6:
             _report_small_mtu(
                 node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
             )
         if router.nat.config is not None and not router.ip_support.v4 and "nat" in table_of(node):
             report.warn(node.value["nat"], "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+
+
+def _check_isolated(router: Router, node: Node, report: Report) -> None:
+    """An isolated router has no uplink, so nothing can be said of it."""
+    for key in ("upstream", "region", "uplink_condition", "uplink"):
+        if key in node.value:
+            report.error(
+                node.value[key], f"the router is isolated: it has no uplink, so {quote(key)} says nothing", "no key"
+            )
+    for key, is_there in (
+        ("nat", router.nat.config is not None),
+        ("nat_v6", router.nat_v6 is not NatV6.NONE),
+        ("firewall", not router.firewall.config.is_open),
+    ):
+        if is_there and key in node.value:
+            report.warn(node.value[key], f"the router is isolated: its {quote(key)} has nothing to do")
 
 
 def _interfaces_by_lan(written: Written) -> Counter[str]:

@@ -142,6 +142,10 @@ def _check_router(draft: Draft, network: Network, report: Report) -> None:
         report.error(named, *unknown("router", name, network.routers))
     elif draft.action in _INTERFACE_KEYS:
         _check_mtu(draft, named, network, report)
+    elif draft.action == "set-uplink" and network.routers[name].is_isolated:
+        report.error(named, f"the router {quote(name)} is isolated: it has no uplink", "another router")
+    elif draft.action in ("set-nat", "set-firewall") and network.routers[name].is_isolated:
+        report.warn(named, "the router is isolated, so the step changes nothing")
     elif draft.action == "set-nat" and not network.routers[name].ip_support.v4:
         report.warn(named, "the router carries no IPv4, so its IPv4 NAT has nothing to do")
 

@@ -102,6 +102,8 @@ def _router(router: Router) -> Table:
     table: Table = {"name": router.name}
     table |= _given(upstream=router.upstream, region=router.region, mtu=router.mtu)
     table |= _given(cidr=router.cidr, cidr_v6=router.cidr_v6)
+    if router.is_isolated:
+        table["isolated"] = True
     if router.nat != Nat():
         table["nat"] = _nat(router.nat)
     if router.nat_v6 is not NatV6.NONE:

@@ -47,6 +47,7 @@ _ROUTER: dict[str, Any] = {
     "name": filled_text,
     "preset": preset,
     "upstream": filled_text,
+    "isolated": boolean,
     "region": filled_text,
     "nat": nat,
     "nat_v6": choice({kind.value: kind for kind in NatV6}),
@@ -147,6 +148,7 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
     router = Router(
         name=values["name"],
         upstream=values.get("upstream"),
+        is_isolated=values.get("isolated", False),
         region=values.get("region"),
         cidr=values.get("cidr"),
         cidr_v6=values.get("cidr_v6"),

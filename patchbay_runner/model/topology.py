@@ -65,6 +65,9 @@ class RouterAdvertisements(msgspec.Struct, frozen=True, omit_defaults=True):
 class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A router. `upstream` None is its region's router, or the internet exchange; `mtu` None is the kernel's 1,500.
 
+    One that `is_isolated` has no uplink: what its LAN sends further than that disappears, and its NAT and firewall have
+    nothing to do.
+
     `pool` None is private where the router translates IPv4, else public. `downlink` is what befalls packets that the
     router sends into its LAN, `uplink` those that it sends the other way. `block_icmp_frag_needed` makes it a black
     hole of path MTU discovery, in both families. `cidr` and `cidr_v6` are the LAN's own prefixes, as `ipaddress` reads
@@ -73,6 +76,7 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     upstream: str | None = None
+    is_isolated: bool = False
     region: str | None = None
     nat: Nat = Nat()
     nat_v6: NatV6 = NatV6.NONE

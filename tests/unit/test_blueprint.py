@@ -61,8 +61,12 @@ def test_the_exchange_knows_the_way_to_every_lan_that_no_nat_hides(topology: Top
             path.append(step)
             step = by_name[step.upstream] if step.upstream else None
         lan = blueprint.plan.lans[router.name]
-        carried_v4 = all(r.nat.config is None and blueprint.plan.wan(r).v4 is not None for r in path)
-        carried_v6 = all(r.nat_v6 is NatV6.NONE and blueprint.plan.wan(r).v6 is not None for r in path)
+        carried_v4 = all(
+            not r.is_isolated and r.nat.config is None and blueprint.plan.wan(r).v4 is not None for r in path
+        )
+        carried_v6 = all(
+            not r.is_isolated and r.nat_v6 is NatV6.NONE and blueprint.plan.wan(r).v6 is not None for r in path
+        )
         known = {route.destination for route in routes(blueprint.nodes[IX])}
         assert (lan.v4 in known) == (lan.v4 is not None and carried_v4)
         assert (lan.v6 in known) == (lan.v6 is not None and carried_v6)

@@ -23,6 +23,7 @@ def topologies(draw: st.DrawFn, max_routers: int = 12, max_devices: int = 12) ->
             name=f"r{i}",
             upstream=(upstream := draw(st.sampled_from([None, *(f"r{j}" for j in range(i))]))),
             region=None if upstream is not None else draw(st.sampled_from([None, *names])),
+            is_isolated=draw(st.sampled_from([False, False, False, True])),
             nat=nat_mode(draw(st.sampled_from(_MODES))),
             nat_v6=draw(st.sampled_from([NatV6.NONE, NatV6.NONE, NatV6.MASQUERADE])),
             ip_support=draw(st.sampled_from(IpSupport)),
