@@ -18,6 +18,7 @@ from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
+from patchbay_runner.lab.carriers import End, await_carriers, ends_of
 from patchbay_runner.lab.provisioning import default_route_sysctl
 
 # As long as the kernel takes it: an hour, in milliseconds.
@@ -48,12 +49,23 @@ class NetworkBuilder:
                 if node.bridges:
                     syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
                     self._open_lan(node)
+            await_carriers(self._last_to_carry(), self.namespaces.__getitem__)
         finally:
             self._sysctls.close()
             self._sysctls_ahead.close()
             for sock in self._sockets.values():
                 sock.close()
             syscalls.setns(home, syscalls.CLONE_NEWNET)
+
+    def _last_to_carry(self) -> Iterator[End]:
+        """The kernel's queue keeps its order: when these carry frames, all do that were made before."""
+        cables = [interface for node in self._nodes for interface in node.interfaces if interface.cable is not None]
+        if cables:
+            yield from ends_of(cables[-1])
+        for node in self._nodes:
+            for interface in node.interfaces:
+                if interface.is_lan and interface.neighbours:
+                    yield node.name, interface.index
 
     def _raise_nodes(self, home: int) -> None:
         exchange, *others = self._nodes

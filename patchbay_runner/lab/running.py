@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Collection
 from errno import ESRCH
 from ipaddress import IPv6Address
@@ -22,6 +21,7 @@ from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan
 from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
+from patchbay_runner.lab.carriers import End, await_carriers, ends_of
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
@@ -33,9 +33,6 @@ from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.regions import declared_regions
 from patchbay_runner.model.topology import Interface, LabSettings, Topology
-
-# The kernel looks at carriers in a work queue, at once or within a second.
-_CARRIER_PATIENCE_S = 5.0
 
 
 class RunningNetwork:
@@ -134,8 +131,7 @@ class RunningNetwork:
         """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
         blueprint = self._interface(device, interface)
         self._send(device, list(requests.member_requests(blueprint)))
-        assert blueprint.cable is not None
-        self._await_carrier((device, blueprint.index), (blueprint.cable.owner, blueprint.cable.port_index))
+        self._await_carriers(*ends_of(blueprint))
         self._down.discard((device, interface))
         self._expect(device)
         self._changed()
@@ -152,6 +148,8 @@ class RunningNetwork:
         before = self._interface(device, interface).port.lan
         self._links.lift(self._link_port(device, interface))
         self._become(replan.replug(self._network, device, interface, router))
+        if (device, interface) not in self._down:
+            self._await_carriers(*ends_of(self._interface(device, interface)))
         self._links.restore(self._link_port(device, interface))
         self._emit(
             "interface_replugged",
@@ -165,6 +163,7 @@ class RunningNetwork:
     def add_interface(self, device: str, interface: str, router: str) -> None:
         """Plugs a further interface into a router's LAN. The default route stays where it is."""
         self._become(replan.add_interface(self._network, device, Interface(name=interface, gateway=router)))
+        self._await_carriers(*ends_of(self._interface(device, interface)))
         self._emit(
             "interface_added", device=device, iface=interface, router=router, **self._new_addresses(device, interface)
         )
@@ -258,7 +257,7 @@ class RunningNetwork:
             interface = next(each for each in self._blueprint.nodes[end.node].interfaces if each.port == end)
             self._send(end.node, list(requests.member_requests(interface)))
             self._down.discard((end.node, end.interface))
-        self._await_carrier(*((end.node, end.index) for end in cable.ends))
+        self._await_carriers(*((end.node, end.index) for end in cable.ends))
         self._emit("region_link_restored", **link_names(cable))
 
     def is_broken(self, cable: RegionCable) -> bool:
@@ -339,17 +338,8 @@ class RunningNetwork:
                         if error.errno != ESRCH:  # it has come to its end by itself
                             raise
 
-    def _await_carrier(self, *ends: tuple[str, int]) -> None:
-        """Waits until a cable's ends carry packets: the kernel says so a moment after an interface is up."""
-        deadline_s = time.monotonic() + _CARRIER_PATIENCE_S
-        for node, index in ends:
-            with NetlinkSocket.inside(self._namespaces[node], node) as sock:
-                while found := [
-                    link for link in netlink.dump_links(sock) if link.ifindex == index and not link.carrier
-                ]:
-                    if time.monotonic() > deadline_s:
-                        raise LabError(f"{found[0].name} is up and carries nothing", node)
-                    time.sleep(0.0005)
+    def _await_carriers(self, *ends: End) -> None:
+        await_carriers(ends, self._namespaces.__getitem__)
 
     def _send(self, node: str, batch: list[bytes]) -> None:
         with NetlinkSocket.inside(self._namespaces[node], node) as sock:

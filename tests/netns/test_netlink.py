@@ -152,7 +152,7 @@ def test_links_are_as_asked() -> None:
     member, router = inside(lambda _: look())
     ethernet, port, lan = member["eth0"], router["port-1"], router["br-lan"]
     assert (ethernet.ifindex, ethernet.mac, ethernet.mtu, ethernet.up) == (ETHERNET, member_mac(1), 1400, True)
-    assert (port.ifindex, port.master, port.mtu, port.kind, port.carrier) == (101, BRIDGE, 1400, "veth", True)
+    assert (port.ifindex, port.master, port.mtu, port.kind, port.carries) == (101, BRIDGE, 1400, "veth", True)
     assert (lan.ifindex, lan.kind, lan.mac, lan.up) == (BRIDGE, "bridge", GATEWAY_MAC, True)
     assert port.counters.rx_packets == ethernet.counters.tx_packets
 

@@ -31,6 +31,7 @@ from patchbay_runner.kernel.netlink.dumps import (
     dump_links,
     dump_neighbours,
     dump_routes,
+    get_link,
 )
 from patchbay_runner.kernel.netlink.links import (
     LOOPBACK_IFINDEX,
@@ -73,6 +74,7 @@ __all__ = [
     "dump_links",
     "dump_neighbours",
     "dump_routes",
+    "get_link",
     "no_generated_addresses",
     "replace_route",
     "resolve_neighbours",

@@ -10,8 +10,9 @@ import msgspec
 from patchbay_runner.kernel.netlink import addresses, links, wire
 from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 
-_IFF_RUNNING = 0x40
 _IFLA_STATS64 = 23
+_IFLA_OPERSTATE = 16
+_IF_OPER_UP = b"\x06"
 _STATISTICS = struct.Struct("=8Q")  # the first counters of struct rtnl_link_stats64
 _U32 = struct.Struct("=I")
 
@@ -30,7 +31,11 @@ class LinkCounters(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A link. `carrier` says that its other end is up as well; `kind` is "veth", "bridge", … or ""."""
+    """A link. `kind` is "veth", "bridge", … or "".
+
+    `carries` says that its other end is up as well, and that the kernel has got round to letting frames pass. For a
+    moment before that the link is in the state "unknown": it counts as running and drops what it is given.
+    """
 
     ifindex: int
     name: str
@@ -38,7 +43,7 @@ class Link(msgspec.Struct, frozen=True):
     mac: bytes
     mtu: int
     up: bool
-    carrier: bool
+    carries: bool
     master: int
     counters: LinkCounters
 
@@ -63,6 +68,11 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 def dump_links(sock: NetlinkSocket) -> list[Link]:
     return [_link(body) for body in sock.dump(_request(wire.RTM_GETLINK, 16))]
+
+
+def get_link(sock: NetlinkSocket, ifindex: int) -> Link:
+    """One link. Raises KernelError when there is none of that index."""
+    return _link(sock.ask(wire.request(wire.RTM_GETLINK, 0, struct.pack("=BxHiII", 0, 0, ifindex, 0, 0))))
 
 
 def dump_addresses(sock: NetlinkSocket) -> list[LinkAddress]:
@@ -95,7 +105,7 @@ def _link(body: bytes) -> Link:
         attributes.get(links.IFLA_ADDRESS, b""),
         _number(attributes, links.IFLA_MTU),
         bool(flags & links.IFF_UP),
-        bool(flags & _IFF_RUNNING),
+        attributes.get(_IFLA_OPERSTATE) == _IF_OPER_UP,
         _number(attributes, links.IFLA_MASTER),
         LinkCounters(*_STATISTICS.unpack_from(statistics)) if statistics else LinkCounters(),
     )

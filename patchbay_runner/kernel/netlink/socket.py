@@ -79,6 +79,15 @@ class NetlinkSocket:
         """Carry out one request."""
         self._send_chunk((request,))
 
+    def ask(self, request: bytes) -> bytes:
+        """The body of the answer to a request for one thing. Raises KernelError when it is not there."""
+        self._send(request)
+        for kind, flags, _, body in wire.split_messages(self._receive(0)):
+            if kind == wire.NLMSG_ERROR:
+                raise self._refusal(request, body, flags)
+            return body
+        raise KernelError(describe(request), ENOBUFS, self.node, "no answer came")
+
     def dump(self, request: bytes) -> list[bytes]:
         """The bodies of the answers to a dump request, of a table that did not change while it was read."""
         for _ in range(_DUMP_ATTEMPTS):

@@ -1,0 +1,34 @@
+"""Waits until cables carry frames, which is a moment after both their ends are up: the kernel sees to it in a work queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.kernel import netlink
+from patchbay_runner.kernel.netlink import NetlinkSocket
+from patchbay_runner.lab.blueprint import InterfaceBlueprint
+
+# The queue works at once or within a second, and a processor has to be free.
+_PATIENCE_S = 10.0
+_PAUSE_S = 0.0005
+
+End = tuple[str, int]
+
+
+def ends_of(interface: InterfaceBlueprint) -> tuple[End, End]:
+    """Node and interface index of both ends of an interface's cable."""
+    assert interface.cable is not None
+    return (interface.port.node, interface.index), (interface.cable.owner, interface.cable.port_index)
+
+
+def await_carriers(ends: Iterable[End], namespace: Callable[[str], int]) -> None:
+    """Returns when frames pass all `ends`; `namespace` gives a node's. Raises LabError when they do not in time."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    for node, index in ends:
+        with NetlinkSocket.inside(namespace(node), node) as sock:
+            while not (link := netlink.get_link(sock, index)).carries:
+                if time.monotonic() > deadline_s:
+                    raise LabError(f"{link.name} is up and carries nothing", node)
+                time.sleep(_PAUSE_S)
