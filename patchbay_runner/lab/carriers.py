@@ -1,4 +1,4 @@
-"""Waits until cables carry frames, which is a moment after both their ends are up: the kernel sees to it in a work queue."""
+"""Waits until cables carry frames: a moment after both ends are up, when the kernel's work queue came to them."""
 
 from __future__ import annotations
 

@@ -100,6 +100,19 @@ def test_replug_moves_a_device_to_another_router(world: World) -> None:
     assert world.is_online()
 
 
+def test_what_a_replugged_device_sends_at_once_arrives(world: World) -> None:
+    with world.lab.socket("tablet", "inet", "dgram") as receiver:
+        receiver.bind((world.addresses("tablet")["ip"], 7))
+        # Longer would let the device ask a second time for the neighbour's hardware address.
+        receiver.settimeout(0.9)
+        for number in range(40):
+            world.change(commands.Replug("phone", "eth0", "cell"))
+            world.change(commands.Replug("phone", "eth0", "wifi"))
+            with world.lab.socket("phone", "inet", "dgram") as sender:
+                sender.sendto(str(number).encode(), receiver.getsockname())
+            assert receiver.recv(10) == str(number).encode()
+
+
 def test_replug_while_the_link_is_down_comes_into_force_when_it_is_up(world: World) -> None:
     world.lab.link_down("phone", "eth0")
     world.change(commands.Replug("phone", "eth0", "cell"))
