@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """Two peers connect as WebRTC does (ICE, RFC 8445, by aioice), and say as JSON how.
 
-ice.py rendezvous ADDRESS:PORT                    passes lines between two peers
-ice.py peer call|answer RENDEZVOUS UDP TLS        both servers are STUN and TURN: ADDRESS:PORT by UDP, and by TLS
+ice.py rendezvous ADDRESS:PORT             passes lines between the two peers of a room
+ice.py peer ROOM RENDEZVOUS UDP TLS        UDP and TLS are the endpoints of one server for STUN and TURN
+
+An endpoint is ADDRESS:PORT, with an IPv6 address in brackets.
 
 Peers try a direct path for three seconds, then one through a relay, which they reach by UDP, or by TLS when UDP is not
 answered. The interpreter is Debian's, which has the package python3-aioice.
@@ -25,24 +27,31 @@ CREDENTIALS = {"turn_username": "peer", "turn_password": "secret"}
 
 def endpoint(text: str) -> tuple[str, int]:
     address, _, port = text.rpartition(":")
-    return address, int(port)
+    return address.strip("[]"), int(port)
 
 
 async def rendezvous(place: str) -> None:
-    peers: asyncio.Queue[Any] = asyncio.Queue()
+    waiting: dict[bytes, Any] = {}
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await peers.put((reader, writer))
+        room = await reader.readline()
+        if room not in waiting:
+            waiting[room] = reader, writer
+            return
+        other_in, other_out = waiting.pop(room)
+        writer.write(b"true\n")
+        other_out.write(b"false\n")
+        await asyncio.gather(pass_on(reader, other_out), pass_on(other_in, writer))
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             writer.write(line)
+        writer.close()
 
     address, port = endpoint(place)
-    await asyncio.start_server(joined, address, port)
+    server = await asyncio.start_server(joined, address, port)
     print("serving", flush=True)
-    (caller_in, caller_out), (callee_in, callee_out) = await peers.get(), await peers.get()
-    await asyncio.gather(pass_on(caller_in, callee_out), pass_on(callee_in, caller_out))
+    await server.serve_forever()
 
 
 @dataclass
@@ -60,12 +69,12 @@ class Peer:
 
     async def direct(self) -> Connection | None:
         """A path without a relay."""
-        connection = Connection(self.calls, stun_server=self.udp, use_ipv6=False)
+        connection = Connection(self.calls, stun_server=self.udp)
         return await self.establish(connection if await is_gathered(connection) else None, DIRECT_S)
 
     async def relayed(self) -> tuple[Connection | None, str]:
         """A path through the relay, and what the relay is spoken to by."""
-        options = {"use_ipv6": False, "transport_policy": TransportPolicy.RELAY, **CREDENTIALS}
+        options = {"transport_policy": TransportPolicy.RELAY, **CREDENTIALS}
         connection, by = Connection(self.calls, turn_server=self.udp, **options), "udp"
         if not await is_gathered(connection):
             by = "tls"
@@ -101,9 +110,11 @@ async def is_done(attempt: Any, within_s: float) -> bool:
     return True
 
 
-async def peer(role: str, meeting: str, udp: str, tls: str) -> None:
+async def peer(room: str, meeting: str, udp: str, tls: str) -> None:
     reader, writer = await asyncio.open_connection(*endpoint(meeting))
-    me = Peer(role == "call", endpoint(udp), endpoint(tls), reader, writer)
+    writer.write(room.encode() + b"\n")
+    calls = json.loads(await reader.readline())
+    me = Peer(calls, endpoint(udp), endpoint(tls), reader, writer)
     path, by = "direct", ""
     connection = await me.direct()
     if connection is None:
