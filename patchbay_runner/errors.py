@@ -14,6 +14,7 @@
     │   ├── CaptureMissing   1  a capture can no longer appear
     │   └── AssertionFailed  1  an assertion does not hold
     ├── EmulatorDied         3  a process that emulates links ended while the network ran
+    ├── TranslatorDied       3  a NAT64 router's translator ended while the network ran
     └── SandboxDied          3  a sandbox ended without saying why
 
 Only the command line prints these and turns them into exit codes.
@@ -134,6 +135,12 @@ class AssertionFailed(StepError):
 
 class EmulatorDied(PatchbayError):
     """A process that emulates links ended while the network ran: a defect of ours, or something outside killed it."""
+
+    exit_code = 3
+
+
+class TranslatorDied(PatchbayError):
+    """The process that translates for a NAT64 router ended while the network ran: a defect, or something killed it."""
 
     exit_code = 3
 

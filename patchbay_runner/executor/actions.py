@@ -31,6 +31,8 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.RemoveInterface: network_steps.remove_interface,
     steps.RenewAddress: network_steps.renew_address,
     steps.SetNat: network_steps.set_nat,
+    steps.SetNatV6: network_steps.set_nat_v6,
+    steps.RebootRouter: network_steps.reboot_router,
     steps.FlushNat: network_steps.flush_nat,
     steps.SetFirewall: network_steps.set_firewall,
     steps.BreakRegionLink: network_steps.break_region_link,

@@ -10,10 +10,11 @@ from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
+from patchbay_runner.model.topology import NatV6
 
 
 class Network(Protocol):
-    """A built network. `node` is a device, a router or "ix". All methods but `settled` return at once."""
+    """A built network. `node` is a device, a router or "ix". All methods but those with `async` return at once."""
 
     def start(
         self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
@@ -75,6 +76,12 @@ class Network(Protocol):
 
     def set_nat(self, router: str, nat: Nat) -> None:
         """Raises LabError."""
+
+    def set_nat_v6(self, router: str, mode: NatV6) -> None:
+        """Raises LabError."""
+
+    async def reboot_router(self, router: str, down_for_s: float) -> None:
+        """Returns when the router is back. Raises LabError."""
 
     def flush_nat(self, router: str) -> None:
         """Raises LabError."""

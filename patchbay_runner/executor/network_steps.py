@@ -12,6 +12,7 @@ from patchbay_runner.model.steps import (
     FlushNat,
     LinkDown,
     LinkUp,
+    RebootRouter,
     RemoveInterface,
     RenewAddress,
     Replug,
@@ -22,6 +23,7 @@ from patchbay_runner.model.steps import (
     SetLinkCondition,
     SetNames,
     SetNat,
+    SetNatV6,
     SetUplink,
 )
 
@@ -80,6 +82,16 @@ async def renew_address(session: Session, step: RenewAddress, resolver: Resolver
 async def set_nat(session: Session, step: SetNat, resolver: Resolver) -> None:
     """Changes a router's NAT."""
     session.network.set_nat(step.router, step.nat)
+
+
+async def set_nat_v6(session: Session, step: SetNatV6, resolver: Resolver) -> None:
+    """Changes how a router translates IPv6."""
+    session.network.set_nat_v6(step.router, step.nat_v6)
+
+
+async def reboot_router(session: Session, step: RebootRouter, resolver: Resolver) -> None:
+    """Takes a router away for a while."""
+    await session.network.reboot_router(step.router, step.down_for_s)
 
 
 async def flush_nat(session: Session, step: FlushNat, resolver: Resolver) -> None:

@@ -167,15 +167,19 @@ class RouterAdvertiser:
         """Sends one host what a solicitation of its own would have brought."""
         self._send(str(address), self._config.advertisement)
 
-    def stop(self) -> None:
-        """Sends the last advertisement, with lifetime 0, which ends the hosts' default routes; closes the socket."""
+    def stop(self, *, is_announced: bool = True) -> None:
+        """Sends the last advertisement, with lifetime 0, which ends the hosts' default routes; closes the socket.
+
+        Unless it `is_announced`: a router that loses power says nothing.
+        """
         if self._loop is None:
             self._socket.close()
             return
         self._loop.remove_reader(self._socket.fileno())
         self._loop = None
         self._cancel_timer()
-        self._send(ALL_NODES, msgspec.structs.replace(self._config.advertisement, lifetime_s=0))
+        if is_announced:
+            self._send(ALL_NODES, msgspec.structs.replace(self._config.advertisement, lifetime_s=0))
         self._socket.close()
 
     def _advertise(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.ndp import slaac_address
-from patchbay_runner.lab.pools import OwnPrefixes, V4Pool, subnets_v6
+from patchbay_runner.lab.pools import OwnPrefixes, V4Pool, mapped_prefix, subnets_v6
 from patchbay_runner.lab.regions import with_region_routers
 from patchbay_runner.model.ranges import FIRST_MEMBER, IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6
 from patchbay_runner.model.topology import IpSupport, Pool, Router, Topology
@@ -63,11 +63,12 @@ class Port(msgspec.Struct, frozen=True):
 class Lan(msgspec.Struct, frozen=True):
     """A LAN: its prefixes, the owner's own port, and its members' ports in the order of their numbers.
 
-    `segments` is how many further bridges it has been given; none when the first had room for all members. Where
-    `is_slaac`, devices form their own IPv6 addresses.
+    `number` is its owner's in the file, from 1, and 0 for the exchange. `segments` is how many further bridges it has
+    been given; none when the first had room for all members. Where `is_slaac`, devices form their own IPv6 addresses.
     """
 
     owner: str
+    number: int
     v4: IPv4Network | None
     v6: IPv6Network | None
     gateway: Port
@@ -92,6 +93,10 @@ class AddressPlan(msgspec.Struct, frozen=True):
         if router.is_isolated:
             raise LabError("it is isolated: it has no uplink", router.name)
         return self.ports[router.name, wan_interface(router)]
+
+    def mapped(self, router: str, owner: str) -> IPv6Network:
+        """The prefix that the LAN of `owner` has outside `router`, if that maps prefixes (RFC 6296)."""
+        return mapped_prefix(self.lans[router].number, self.lans[owner].number)
 
 
 def wan_interface(router: Router) -> str:
@@ -133,6 +138,7 @@ class _Planner:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._routers = {router.name: router for router in topology.routers}
+        self._numbers = {name: number for number, name in enumerate((IX, *self._routers))}
         self._next_mac = 1
         members = _members_by_lan(topology)
         self._members = members
@@ -155,15 +161,15 @@ class _Planner:
         return AddressPlan(lans, ports, numbers, self._next_mac)
 
     def _lan_prefixes(self, router: Router) -> tuple[IPv4Network | None, IPv6Network | None]:
-        private = router.lan_pool is Pool.PRIVATE
         v4 = v6 = None
         if router.ip_support.v4:
-            pool = self._private_v4 if private else self._public_v4
+            pool = self._private_v4 if router.lan_pool is Pool.PRIVATE else self._public_v4
             v4 = self._own.v4.get(router.name) or pool.take(
                 len(self._members[router.name]) + FIRST_MEMBER - 1, router.name
             )
         if router.ip_support.v6:
-            v6 = self._own.v6.get(router.name) or next(self._private_v6 if private else self._public_v6)
+            pool_v6 = self._private_v6 if router.lan_pool_v6 is Pool.PRIVATE else self._public_v6
+            v6 = self._own.v6.get(router.name) or next(pool_v6)
         return v4, v6
 
     def _lan(self, owner: str) -> Lan:
@@ -172,13 +178,13 @@ class _Planner:
         gateway = self._port(owner, Attachment(owner, bridge, BRIDGE_INDEX), GATEWAY_NUMBER)
         members = tuple(self._port(owner, member, number) for number, member in enumerate(self._members[owner]))
         segments = -(-len(members) // PORTS_PER_BRIDGE) if len(members) > PORTS_PER_BRIDGE else 0
-        return Lan(owner, v4, v6, gateway, members, segments, self._is_slaac(owner))
+        return Lan(owner, self._numbers[owner], v4, v6, gateway, members, segments, self._is_slaac(owner))
 
     def _port(self, owner: str, attachment: Attachment, number: int) -> Port:
         mac = mac_address(self._next_mac)
         self._next_mac += 1
         router = self._routers.get(attachment.node)
-        support = IpSupport.DUAL_STACK if router is None else router.ip_support
+        support = IpSupport.DUAL_STACK if router is None else router.uplink_support
         return make_port(
             attachment,
             owner,

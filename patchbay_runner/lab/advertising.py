@@ -45,6 +45,12 @@ class Advertising:
         for host in hosts:
             advertiser.advertise_to(host)
 
+    def stop(self, router: str) -> None:
+        """Ends a router's advertisements, if it has any, without a word to its hosts."""
+        advertiser = self._advertisers.pop(router, None)
+        if advertiser is not None:
+            advertiser.stop(is_announced=False)
+
     def close(self) -> None:
         """Ends the advertisements, on the loop that they run on."""
         for advertiser in self._advertisers.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ Answer = tuple[commands.Reply, tuple[int, ...]]
 _DONE: Answer = (commands.Done(), ())
 
 # The fields of a change are the arguments of what carries it out.
-_CHANGES: dict[type[Any], Callable[..., None]] = {
+_CHANGES: dict[type[Any], Callable[..., Awaitable[None] | None]] = {
     commands.LinkDown: Lab.link_down,
     commands.LinkUp: Lab.link_up,
     commands.SetDefaultRoute: Lab.set_default_route,
@@ -37,6 +37,8 @@ _CHANGES: dict[type[Any], Callable[..., None]] = {
     commands.SetDownlink: Lab.set_downlink,
     commands.SetUplink: Lab.set_uplink,
     commands.SetNat: Lab.set_nat,
+    commands.SetNatV6: Lab.set_nat_v6,
+    commands.RebootRouter: Lab.reboot_router,
     commands.FlushNat: Lab.flush_nat,
     commands.SetFirewall: Lab.set_firewall,
     commands.BreakRegionLink: Lab.break_region_link,
@@ -151,7 +153,9 @@ class Agent:
         return commands.Done(), (made.detach(),)
 
     async def _change(self, command: commands.Change, _: tuple[int, ...]) -> Answer:
-        _CHANGES[type(command)](self.lab, *msgspec.structs.astuple(command))
+        changing = _CHANGES[type(command)](self.lab, *msgspec.structs.astuple(command))
+        if changing is not None:
+            await changing
         await self.lab.settled()
         return _DONE
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from patchbay_runner.kernel.nat64 import Nat64Config
 from patchbay_runner.kernel.router_advertisements import AdvertiserConfig
 from patchbay_runner.lab.addressing import (
     BRIDGE_INDEX,
@@ -32,6 +33,7 @@ from patchbay_runner.lab.routing import (
     default_routes,
     lan_mtu,
     narrow_members,
+    prefix_mappings,
     routes_inside,
 )
 from patchbay_runner.model.topology import Device, Ipv6Provisioning, LabSettings, Router, Topology
@@ -94,7 +96,8 @@ class Bridge(msgspec.Struct, frozen=True):
 class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a node's namespace is to hold. `rulesets` are nft files by the table that each makes.
 
-    `first_sysctls` are set before its interfaces appear. `advertiser` is what a router tells its LAN.
+    `first_sysctls` are set before its interfaces appear. `advertiser` is what a router tells its LAN, `nat64` what a
+    translator that starts now has to know; one that runs keeps what it was told.
     """
 
     name: str
@@ -108,6 +111,7 @@ class NodeBlueprint(msgspec.Struct, frozen=True, kw_only=True):
     sysctls: tuple[tuple[str, str], ...] = ()
     rulesets: dict[str, str] = {}
     advertiser: AdvertiserConfig | None = None
+    nat64: Nat64Config | None = None
 
 
 class Blueprint(msgspec.Struct, frozen=True):
@@ -132,6 +136,7 @@ class _Drawing:
         self._mtus: dict[tuple[str, str], int] = {}
         self._routes = routes_inside(topology, plan)
         self._device_sysctls = device_sysctls(topology.lab)
+        self._mappings = prefix_mappings(topology, plan)
         for router in topology.routers:
             self._mtus[router.name, wan_interface(router)] = router.mtu or DEFAULT_MTU
         for device in topology.devices:
@@ -162,22 +167,24 @@ class _Drawing:
 
     def _router(self, router: Router) -> NodeBlueprint:
         wan = None if router.is_isolated else self._plan.wan(router)
-        policy = router_policy(router, self._plan, self._routes[router.name])
+        lan = self._lan_interface(router.name)
+        policy = router_policy(router, self._plan, self._routes[router.name], self._mappings[router.name])
         return NodeBlueprint(
             name=router.name,
             kind="router",
-            v4=router.ip_support.v4,
+            v4=router.uplink_support.v4,
             v6=router.ip_support.v6,
             bridges=self._bridges(router.name),
             interfaces=(
                 *([self._member_interface(wan, is_default=True)] if wan is not None else []),
-                self._lan_interface(router.name),
+                lan,
                 *self._link_interfaces(router.name),
             ),
             default_interface=wan.interface if wan is not None else "",
             sysctls=policy.sysctls,
             rulesets=policy.rulesets,
             advertiser=advertiser(router, self._plan.lans[router.name]),
+            nat64=_nat64_config(lan, router) if router.is_nat64 else None,
         )
 
     def _device(self, device: Device) -> NodeBlueprint:
@@ -269,6 +276,11 @@ class _Drawing:
         if lan.segments:
             bridge = _segment_index(min(port.slot // PORTS_PER_BRIDGE, lan.segments - 1))
         return Cable(port.lan, f"p{port.slot}", _segment_index(lan.segments) + port.slot, bridge)
+
+
+def _nat64_config(lan: InterfaceBlueprint, router: Router) -> Nat64Config:
+    narrow = (route.mtu for route in lan.routes if route.mtu is not None and route.destination.version == 6)
+    return Nat64Config(lan_mtu=min((lan.mtu, *narrow)), wan_mtu=router.mtu or DEFAULT_MTU)
 
 
 def _segment_index(number: int) -> int:

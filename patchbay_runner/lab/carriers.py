@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import netlink
@@ -23,12 +24,23 @@ def ends_of(interface: InterfaceBlueprint) -> tuple[End, End]:
     return (interface.port.node, interface.index), (interface.cable.owner, interface.cable.port_index)
 
 
+async def carriers_up(ends: Iterable[End], namespace: Callable[[str], int]) -> None:
+    """As `await_carriers`, but the loop goes on."""
+    for _ in _waits(ends, namespace):
+        await asyncio.sleep(_PAUSE_S)
+
+
 def await_carriers(ends: Iterable[End], namespace: Callable[[str], int]) -> None:
     """Returns when frames pass all `ends`; `namespace` gives a node's. Raises LabError when they do not in time."""
+    for _ in _waits(ends, namespace):
+        time.sleep(_PAUSE_S)
+
+
+def _waits(ends: Iterable[End], namespace: Callable[[str], int]) -> Iterator[None]:
     deadline_s = time.monotonic() + _PATIENCE_S
     for node, index in ends:
         with NetlinkSocket.inside(namespace(node), node) as sock:
             while not (link := netlink.get_link(sock, index)).carries:
                 if time.monotonic() > deadline_s:
                     raise LabError(f"{link.name} is up and carries nothing", node)
-                time.sleep(_PAUSE_S)
+                yield

@@ -18,7 +18,7 @@ from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
-from patchbay_runner.model.topology import Topology
+from patchbay_runner.model.topology import REBOOT_S, NatV6, Topology
 
 Family = Literal["inet", "inet6", "packet"]
 
@@ -153,6 +153,20 @@ class SetNat(Command, frozen=True):
     nat: Nat
 
 
+class SetNatV6(Command, frozen=True):
+    """Changes how a router translates IPv6. Replies `Done`."""
+
+    router: str
+    nat_v6: NatV6
+
+
+class RebootRouter(Command, frozen=True):
+    """Makes a router forget what it has learned, and carry nothing for a while. Replies `Done` when it is back."""
+
+    router: str
+    down_for_s: float = REBOOT_S
+
+
 class FlushNat(Command, frozen=True):
     """Makes a router forget its mappings and flows. Replies `Done`."""
 
@@ -207,6 +221,8 @@ Change = (
     | SetDownlink
     | SetUplink
     | SetNat
+    | SetNatV6
+    | RebootRouter
     | FlushNat
     | SetFirewall
     | BreakRegionLink

@@ -20,7 +20,7 @@ from patchbay_runner.lab import replan
 from patchbay_runner.lab.name_service import NameService, Surroundings
 from patchbay_runner.lab.names import check_names
 from patchbay_runner.lab.replan import Network
-from patchbay_runner.lab.running import RunningNetwork
+from patchbay_runner.lab.router_changes import RouterChanges
 from patchbay_runner.lab.state import address_variables, ix_state
 from patchbay_runner.model.names import NameRecord, changed_names
 from patchbay_runner.model.topology import Topology
@@ -49,7 +49,7 @@ class LabOptions(msgspec.Struct, frozen=True):
     seed: int | None = None
 
 
-class Lab(RunningNetwork):
+class Lab(RouterChanges):
     """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen

@@ -27,15 +27,36 @@ from patchbay_runner.model.nat import Filtering, NatConfig
 # Not "nat": iptables claims the name for itself, and a program under test may use iptables.
 NAT_TABLE = "patchbay_nat"
 
+# What the flows of a translator from IPv6 are known by in conntrack, once it has ended.
+NAT64_MARK = 0x4E36344E
+
 
 @dataclass(frozen=True, slots=True)
 class NatPlacement:
-    """Where a NAT sits: the uplink's name and address, the LAN bridge's name, and every network behind it."""
+    """Where a NAT sits: the uplink's name and address, the LAN bridge's name, and every network behind it.
+
+    `nat64` is the interface and the addresses of the clients of a translator from IPv6; their flows carry NAT64_MARK.
+    `is_nat64_alone` leaves everybody else's packets as they are.
+    """
 
     wan: str
     wan_address: IPv4Address
     lan: str
     lan_networks: tuple[IPv4Network, ...]
+    nat64: tuple[str, IPv4Network] | None = None
+    is_nat64_alone: bool = False
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The interfaces from which hairpinned packets come, and to which they go back."""
+        lan = () if self.is_nat64_alone else (self.lan,)
+        return lan if self.nat64 is None else (*lan, self.nat64[0])
+
+    @property
+    def networks(self) -> tuple[IPv4Network, ...]:
+        """Whose packets are translated."""
+        lan = () if self.is_nat64_alone else self.lan_networks
+        return lan if self.nat64 is None else (*lan, self.nat64[1])
 
 
 def nat_ruleset(config: NatConfig, placement: NatPlacement) -> str:
@@ -76,7 +97,7 @@ def _prerouting(config: NatConfig, place: NatPlacement, tables: NatTables) -> It
     if config.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT:
         entrances.append(place.wan)
     if config.hairpin:
-        entrances.append(place.lan)
+        entrances += place.inside
     if tables.inward:
         rules = [
             f'iifname "{entrance}" ip daddr {place.wan_address} meta l4proto {{ tcp, udp }} '
@@ -99,20 +120,30 @@ def _input(config: NatConfig, place: NatPlacement, tables: NatTables) -> Iterato
     ]
     if tables.used and not config.hairpin:
         # Without hairpinning a packet to another member's outer endpoint gets lost; the router does not refuse it.
-        rules.append(f'iifname "{place.lan}" ip daddr {place.wan_address} meta l4proto . th dport @used drop')
+        rules += [
+            f'iifname "{inside}" ip daddr {place.wan_address} meta l4proto . th dport @used drop'
+            for inside in place.inside
+        ]
     return chain("input", "type filter hook input priority filter; policy accept;", rules)
 
 
 def _forward(place: NatPlacement, tables: NatTables) -> Iterator[str]:
+    rules = []
+    arriving, leaving = f'iifname "{place.wan}"', ""
+    if place.nat64 is not None:
+        interface, clients = place.nat64
+        rules += [f'{way} "{interface}" ct mark set {NAT64_MARK:#x}' for way in ("iifname", "oifname")]
+        if place.is_nat64_alone:
+            arriving, leaving = f"{arriving} ip daddr {clients}", f"ip saddr {clients} "
     # conntrack does not translate what it finds invalid: it would leave with its inner address. Between a LAN's member
     # and one of a LAN behind it the router may see the answers alone, which are invalid, too.
-    rules = [
-        f'oifname "{place.wan}" ct state invalid drop',
-        f'iifname "{place.wan}" ct state established,related accept',
+    rules += [
+        f'oifname "{place.wan}" {leaving}ct state invalid drop',
+        f"{arriving} ct state established,related accept",
     ]
     if tables.inward:
-        rules.append(f'iifname "{place.wan}" ct status dnat accept')
-    rules.append(f'iifname "{place.wan}" drop')
+        rules.append(f"{arriving} ct status dnat accept")
+    rules.append(f"{arriving} drop")
     return chain("forward", "type filter hook forward priority filter; policy accept;", rules)
 
 
@@ -127,7 +158,9 @@ def _source_nat(config: NatConfig, place: NatPlacement, tables: NatTables) -> It
 
 def _scopes(config: NatConfig, place: NatPlacement) -> Iterator[str]:
     """What is translated: everything that leaves by the uplink, and what one member sends another by way of it."""
-    yield f'oifname "{place.wan}" ip saddr != {place.wan_address}'
-    if config.hairpin and place.lan_networks:
-        networks = ", ".join(map(str, place.lan_networks))
-        yield f'oifname "{place.lan}" ct status dnat ip saddr {{ {networks} }}'
+    networks = ", ".join(map(str, place.networks))
+    sources = f"{{ {networks} }}" if place.is_nat64_alone else f"!= {place.wan_address}"
+    yield f'oifname "{place.wan}" ip saddr {sources}'
+    if config.hairpin and place.networks:
+        for inside in place.inside:
+            yield f'oifname "{inside}" ct status dnat ip saddr {{ {networks} }}'

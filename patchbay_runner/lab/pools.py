@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.model.ranges import spoken_for
+from patchbay_runner.model.ranges import MAPPED_V6, spoken_for
 from patchbay_runner.model.topology import Router, Topology
 
 _Prefix = TypeVar("_Prefix", IPv4Network, IPv6Network)
@@ -54,6 +54,11 @@ class V4Pool:
                 return network
             self._next = int(in_the_way.broadcast_address) + 1
         raise LabError("there is no IPv4 prefix left for its LAN", owner)
+
+
+def mapped_prefix(router: int, lan: int) -> IPv6Network:
+    """The /64 that stands for LAN number `lan` outside router number `router`; both count from 1."""
+    return IPv6Network((int(MAPPED_V6.network_address) + (router << 80) + (lan << 64), 64))
 
 
 class OwnPrefixes(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from patchbay_runner.lab.addressing import (
     make_port,
 )
 from patchbay_runner.model.names import NameRecord
-from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
+from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -84,6 +84,29 @@ def change_names(
     if device is not None:
         return _with_device(network, device, lambda found: _replace(found, names=change(found.names)))
     return _replace(network, topology=_replace(network.topology, names=change(network.topology.names)))
+
+
+def set_nat_v6(network: Network, router: str, mode: NatV6) -> Network:
+    """Changes how a router translates IPv6. Its LAN stays; the uplink has IPv4 for as long as a NAT64 needs it."""
+    network = change_router(network, router, lambda old: _replace(old, nat_v6=mode))
+    plan = network.plan
+    found = next(each for each in network.topology.routers if each.name == router)
+    if found.is_isolated:
+        return network
+    old = plan.wan(found)
+    lan = plan.lans[old.lan]
+    port = make_port(
+        Attachment(old.node, old.interface, old.index),
+        old.lan,
+        prefixes=(lan.v4, lan.v6),
+        support=found.uplink_support,
+        number=old.number,
+        mac=old.mac,
+        slot=old.slot,
+    )
+    lan = _replace(lan, members=tuple(port if member is old else member for member in lan.members))
+    ports = plan.ports | {(old.node, old.interface): port}
+    return _replace(network, plan=_replace(plan, lans=plan.lans | {lan.owner: lan}, ports=ports))
 
 
 def _with_device(network: Network, device: str, change: Callable[[Device], Device]) -> Network:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from socket import AF_INET, AF_INET6
 
 from patchbay_runner.kernel import netlink
-from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint
+from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint, NodeBlueprint
 from patchbay_runner.lab.routing import Route
 
 # The kernel's neighbour tables hold 1,024 entries for all namespaces of a stock host, and an entry cannot give way
@@ -112,6 +112,26 @@ def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
         yield from _crowded_requests(interface)
     yield netlink.set_up(interface.index)
     yield from settled_requests(interface)
+
+
+def router_down_requests(node: NodeBlueprint) -> Iterator[bytes]:
+    """Takes a router's uplink and bridges down, so that it carries nothing, not even between members of its LAN.
+
+    The LAN's ports stay up, or members would have to find out that they are.
+    """
+    for interface in node.interfaces:
+        if interface.cable is not None:
+            yield netlink.set_up(interface.index, up=False)
+    for bridge in node.bridges:
+        yield netlink.set_up(bridge.index, up=False)
+
+
+def router_up_requests(node: NodeBlueprint) -> Iterator[bytes]:
+    """Brings it back with the addresses, neighbours and routes that the kernel forgot meanwhile."""
+    for bridge in reversed(node.bridges):
+        yield netlink.set_up(bridge.index)
+    for interface in node.interfaces:
+        yield from settled_requests(interface) if interface.cable is None else member_requests(interface)
 
 
 def _crowded_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:

@@ -25,6 +25,13 @@ class Route(msgspec.Struct, frozen=True):
     is_blackhole: bool = False
 
 
+class PrefixMapping(msgspec.Struct, frozen=True):
+    """What addresses below a prefix are on a router's inside, and what they are on its outside; both are as long."""
+
+    inside: IPv6Network
+    outside: IPv6Network
+
+
 def default_routes(gateway: Port, member: Port) -> tuple[Route, ...]:
     """A member's default routes in the families it shares with its gateway.
 
@@ -46,6 +53,22 @@ def routes_inside(topology: Topology, plan: AddressPlan) -> dict[str, list[Route
         for owner, route in _announced(router, routers, plan):
             routes[owner].append(route)
     return routes
+
+
+def prefix_mappings(topology: Topology, plan: AddressPlan) -> dict[str, list[PrefixMapping]]:
+    """What every router with NPTv6 maps: each prefix behind it has one of its own outside."""
+    routers = {router.name: router for router in topology.routers}
+    mappings: dict[str, list[PrefixMapping]] = {name: [] for name in routers}
+    for router in routers_outside_in(topology):
+        v6 = plan.lans[router.name].v6
+        child: Router | None = router
+        while child is not None and v6 is not None and not child.is_isolated:
+            above = _seen_above(child, router.name, v6, plan)
+            if child.nat_v6 is NatV6.NPTV6 and above is not None:
+                mappings[child.name].append(PrefixMapping(v6, above))
+            v6 = above
+            child = None if child.upstream is None else routers[child.upstream]
+    return mappings
 
 
 def narrow_members(members: tuple[Port, ...], mtus: Mapping[tuple[str, str], int], lan_mtu: int) -> Iterator[Route]:
@@ -82,7 +105,7 @@ def _announced(router: Router, routers: Mapping[str, Router], plan: AddressPlan)
     while child is not None and not child.is_isolated:
         wan = plan.wan(child)
         v4 = None if child.nat.config is not None or wan.v4 is None else v4
-        v6 = None if child.nat_v6 is not NatV6.NONE or wan.v6 is None else v6
+        v6 = None if v6 is None else _seen_above(child, router.name, v6, plan)
         # Above a black hole nobody knows how narrow it is and what lies behind it, or they would tell.
         mtu = DEFAULT_MTU if child.block_icmp_frag_needed else min(mtu, lan_mtu(child))
         above = None if child.upstream is None else routers[child.upstream]
@@ -93,3 +116,10 @@ def _announced(router: Router, routers: Mapping[str, Router], plan: AddressPlan)
         if v6 is not None and wan.link_local is not None:
             yield owner, Route(v6, wan.link_local, narrow)
         child = above
+
+
+def _seen_above(child: Router, owner: str, v6: IPv6Network, plan: AddressPlan) -> IPv6Network | None:
+    """What the LAN of `owner`, which `child` knows as `v6`, is above `child`; None where it is hidden."""
+    if child.nat_v6 is NatV6.MASQUERADE or plan.wan(child).v6 is None:
+        return None
+    return plan.mapped(child.name, owner) if child.nat_v6 is NatV6.NPTV6 else v6

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from patchbay_runner.errors import KernelError, LabError
-from patchbay_runner.kernel import conntrack, netlink, nftables
+from patchbay_runner.kernel import netlink, nftables
 from patchbay_runner.kernel.links import LinkPort
 from patchbay_runner.kernel.namespaces import entered
+from patchbay_runner.kernel.nat64 import Nat64Config
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import replan, requests
@@ -28,9 +29,8 @@ from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.settling import BUILD_PATIENCE_S, CHANGE_PATIENCE_S, Settling
 from patchbay_runner.lab.state import device_state, link_names, region_link_state, region_state, router_state
-from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.lab.translators import Translators
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
-from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.regions import declared_regions
 from patchbay_runner.model.topology import Interface, LabSettings, Topology
 
@@ -48,6 +48,7 @@ class RunningNetwork:
         self._has_changed = True
         self._advertising = Advertising(emit)
         self._settling = Settling(self._advertising, self._interfaces_up, lambda: self._namespaces)
+        self._translators = Translators(lambda router: self._namespaces[router])
 
     @property
     def topology(self) -> Topology:
@@ -81,6 +82,7 @@ class RunningNetwork:
 
         Once, after `build_network`. Raises LabError when a device is not configured in time.
         """
+        self._translators.follow(self._nat64_configs())
         self._advertising.start(self._blueprint.nodes.values(), self._namespaces)
         for device in self.topology.devices:
             self._expect(device.name)
@@ -115,6 +117,7 @@ class RunningNetwork:
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
         self._advertising.close()
+        self._translators.close()
         self._links.close()
         for fd in self._namespaces.values():
             os.close(fd)
@@ -209,32 +212,13 @@ class RunningNetwork:
         return self._links.report()
 
     def verdict(self) -> str | None:
-        """Why the network was not what was asked for, None if it was; reports every impaired link's statistics."""
+        """Why the network was not what was asked for, None if it was; reports what links and translators counted."""
+        for router, counters in self._translators.counters().items():
+            self._emit("nat64_statistics", router=router, **counters)
         report = self._links.report()
         for link in report.statistics:
             self._emit("link_statistics", **msgspec.to_builtins(link))
         return overload(report.statistics)
-
-    def set_nat(self, router: str, nat: Nat) -> None:
-        """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
-        self._become(replan.change_router(self._network, router, lambda old: msgspec.structs.replace(old, nat=nat)))
-        self._emit("nat_changed", router=router, nat=nat.mode)
-
-    def flush_nat(self, router: str) -> None:
-        """Forgets a router's mappings and tracked flows, as a router does that lost power."""
-        blueprint = self._blueprint.nodes[self._router(router)]
-        netns = self._namespaces[router]
-        for table, ruleset in blueprint.rulesets.items():
-            nftables.load(netns, f"delete table {table}\n{ruleset}", router)
-        conntrack.flush(netns, router)
-        self._emit("nat_state_flushed", router=router)
-
-    def set_firewall(self, router: str, firewall: Firewall) -> None:
-        """Changes what a router lets through; flows that it knows are let through until they end."""
-        self._become(
-            replan.change_router(self._network, router, lambda old: msgspec.structs.replace(old, firewall=firewall))
-        )
-        self._emit("firewall_changed", router=router, firewall=firewall.mode)
 
     def break_region_link(self, a: str, b: str) -> None:
         """Parts two regions: from now on nothing gets from one to the other, what is under way included."""
@@ -298,10 +282,16 @@ class RunningNetwork:
             if blueprint.nodes[change.node].kind == "device":
                 self._expect(change.node)
         self._network, self._blueprint = network, blueprint
+        self._translators.follow(self._nat64_configs())
         self._changed()
 
     def _changed(self) -> None:
         """Called after every change of the topology, the addresses, or of which interfaces are down."""
+
+    def _nat64_configs(self) -> dict[str, Nat64Config]:
+        """Of the routers that are there and translate."""
+        found = {name: node.nat64 for name, node in self._blueprint.nodes.items() if node.nat64 is not None}
+        return {name: config for name, config in found.items() if (name, LAN_BRIDGE) not in self._down}
 
     def _carry_out(self, change: NodeChange) -> None:
         netns = self._namespaces[change.node]

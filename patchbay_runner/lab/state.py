@@ -12,7 +12,7 @@ from patchbay_runner.lab.region_links import RegionCable
 from patchbay_runner.lab.regions import region_router
 from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.links import LinkCondition
-from patchbay_runner.model.topology import Device, Router, Topology
+from patchbay_runner.model.topology import Device, NatV6, Router, Topology
 
 # A link's name to what its upload and download are asked to be.
 Conditions = Callable[[str], tuple[LinkCondition | None, LinkCondition | None]]
@@ -38,6 +38,7 @@ def router_state(router: Router, plan: AddressPlan, conditions: Conditions) -> d
             "interface": lan.gateway.interface,
             "cidr": str(lan.v4) if lan.v4 else None,
             "cidr_v6": str(lan.v6) if lan.v6 else None,
+            "mapped_cidr_v6": _mapped(router, plan),
             **_address_fields(lan.gateway),
         },
         "uplink_condition": _spelled(conditions(f"{router.name}.{wan.interface}")[0]) if wan is not None else None,
@@ -67,6 +68,11 @@ def region_link_state(cable: RegionCable, *, is_broken: bool) -> dict[str, Any]:
 def link_names(cable: RegionCable) -> dict[str, str]:
     """The regions of a link, and their routers."""
     return {"a": cable.link.a, "b": cable.link.b, "router_a": cable.near.node, "router_b": cable.far.node}
+
+
+def _mapped(router: Router, plan: AddressPlan) -> str | None:
+    is_mapped = router.nat_v6 is NatV6.NPTV6 and not router.is_isolated and plan.wan(router).v6 is not None
+    return str(plan.mapped(router.name, router.name)) if is_mapped else None
 
 
 def device_state(device: Device, plan: AddressPlan, down: frozenset[str], conditions: Conditions) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class _Assembler:
             binaries=programs.binaries,
             prepare=programs.prepare,
             steps=tuple([part.step for part in parts if part.step is not None]),
-            unbuilt=programs.unbuilt + located.network.unbuilt + later,
+            unbuilt=programs.unbuilt + later,
         )
 
     def _drafts_of(self, node: Node) -> _DraftsOf:

@@ -21,7 +21,7 @@ from patchbay_runner.model.interpolation import rename_captures
 from patchbay_runner.model.steps import Assert, ProcessStep, RenewAddress, Replug, ResultKeys, SetLinkCondition, Step
 
 RECORDING = ("run", "spawn", "gen-certs", "gen-file")
-_NOWHERE = ("wait", "wait-for", "assert", "set-nat", "flush-nat", "set-firewall")
+_NOWHERE = ("wait", "wait-for", "assert", "set-nat", "set-nat-v6", "reboot-router", "flush-nat", "set-firewall")
 _TEXTS = {
     "run": ("cmd", "env"),
     "spawn": ("cmd", "env"),

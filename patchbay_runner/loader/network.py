@@ -37,7 +37,6 @@ class Network(msgspec.Struct, frozen=True):
     routers: dict[str, Router] = {}
     devices: dict[str, Device] = {}
     variables: dict[str, bool] = {}
-    unbuilt: tuple[str, ...] = ()
     is_open: bool = False
     vague: frozenset[str] = frozenset()
     numbers: Mapping[str, int] = {}
@@ -105,7 +104,6 @@ def check_network(written: Written, report: Report) -> Network:
         devices={device.name: device for device in topology.devices},
         variables=variables,
         numbers=numbers,
-        unbuilt=tuple(unbuilt_line(node, what) for node, what in written.unbuilt),
         is_open=written.is_open,
         vague=frozenset(written.vague),
         given_names=topology.names,
@@ -116,7 +114,7 @@ def check_network(written: Written, report: Report) -> Network:
 
 def unbuilt_line(node: Node, what: str) -> str:
     """The line of `Plan.unbuilt` for a key whose feature is not there yet."""
-    is_one = what in ("IPv6 address translation", "preparing binaries", "a binary that is not a path")
+    is_one = what in ("preparing binaries", "a binary that is not a path")
     return f"{node.origin}: {node.key}: {what} {'is' if is_one else 'are'} not built yet"
 
 
@@ -158,7 +156,9 @@ def _check_routers(written: Written, routers: Mapping[str, Router], report: Repo
             _report_small_mtu(
                 node, router.mtu, f"the router carries IPv6 (ip_support is {router.ip_support.value})", report
             )
-        if router.nat.config is not None and not router.ip_support.v4 and "nat" in table_of(node):
+        if router.nat_v6 is not NatV6.NONE:
+            check_nat_v6(router, node.value.get("nat_v6", node), routers, report)
+        if router.nat.config is not None and not router.uplink_support.v4 and "nat" in table_of(node):
             report.warn(node.value["nat"], "the router carries no IPv4, so its IPv4 NAT has nothing to do")
 
 
@@ -195,6 +195,21 @@ def _check_aliases(written: Written, network: Network, report: Report) -> None:
     for entries in written.own_names.values():
         own = [entry.record for entry in entries]
         dns.check_aliases(entries, NameTable(known, network.given_names, own), report)
+
+
+def check_nat_v6(router: Router, node: Node, routers: Mapping[str, Router], report: Report) -> None:
+    """Reports a translation of IPv6 that its router's families leave nothing to do, or no way to do it."""
+    upstream = routers.get(router.upstream) if router.upstream is not None else None
+    if router.nat_v6 is NatV6.NONE:
+        return
+    if not router.ip_support.v6:
+        report.warn(node, "the router carries no IPv6, so its translation has nothing to do")
+    elif router.nat_v6 is NatV6.NAT64 and upstream is not None and not upstream.ip_support.v4:
+        message = f"NAT64 needs an uplink with IPv4, and the upstream {quote(upstream.name)} carries none"
+        hint = f'"none": {quote(upstream.name)} translates for it' if upstream.is_nat64 else "an upstream with IPv4"
+        report.error(node, message, hint)
+    elif router.nat_v6.hides and upstream is not None and not upstream.ip_support.v6:
+        report.warn(node, f"the upstream {quote(upstream.name)} carries no IPv6, so its translation has nothing to do")
 
 
 def _check_cycle(router: Router, node: Node, routers: Mapping[str, Router], report: Report) -> set[str]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network
 
+import msgspec
+
 from patchbay_runner.loader import dns
 from patchbay_runner.loader.changes import addresses_taken
 from patchbay_runner.loader.diagnostics import Report, unknown
-from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
+from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, check_nat_v6, explain_variable
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
 from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.names import NameTable, changed_names
 from patchbay_runner.model.ranges import most_members
 from patchbay_runner.model.regions import region_links
-from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink, SetNames
+from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink, SetNames, SetNatV6
 from patchbay_runner.model.topology import Device
 
 # The key that names an interface, and the one that names a router, for each action that has one.
@@ -35,6 +37,8 @@ _ROUTER_KEYS = {
     "set-downlink": "router",
     "set-uplink": "router",
     "set-nat": "router",
+    "set-nat-v6": "router",
+    "reboot-router": "router",
     "flush-nat": "router",
     "set-firewall": "router",
 }
@@ -144,10 +148,13 @@ def _check_router(draft: Draft, network: Network, report: Report) -> None:
         _check_mtu(draft, named, network, report)
     elif draft.action == "set-uplink" and network.routers[name].is_isolated:
         report.error(named, f"the router {quote(name)} is isolated: it has no uplink", "another router")
-    elif draft.action in ("set-nat", "set-firewall") and network.routers[name].is_isolated:
+    elif draft.action in ("set-nat", "set-nat-v6", "set-firewall") and network.routers[name].is_isolated:
         report.warn(named, "the router is isolated, so the step changes nothing")
-    elif draft.action == "set-nat" and not network.routers[name].ip_support.v4:
+    elif draft.action == "set-nat" and not network.routers[name].uplink_support.v4:
         report.warn(named, "the router carries no IPv4, so its IPv4 NAT has nothing to do")
+    elif isinstance(draft.step, SetNatV6):
+        changed = msgspec.structs.replace(network.routers[name], nat_v6=draft.step.nat_v6)
+        check_nat_v6(changed, draft.node.value["nat_v6"], network.routers, report)
 
 
 def _check_region_link(

@@ -84,9 +84,8 @@ class Counted(msgspec.Struct, frozen=True):
 class Written(msgspec.Struct):
     """What the tables say, before names are checked and counts expanded.
 
-    `names` are for everybody, `own_names` those of devices. `unbuilt` is what nothing builds yet. `is_open` means that
-    a node's name could not be read, `vague` are devices of which something could not: nothing is said of steps that may
-    mean these.
+    `names` are for everybody, `own_names` those of devices. `is_open` means that a node's name could not be read,
+    `vague` are devices of which something could not: nothing is said of steps that may mean these.
     """
 
     routers: list[tuple[Router, Node]] = []
@@ -95,7 +94,6 @@ class Written(msgspec.Struct):
     lab: LabSettings = LabSettings()
     names: list[dns.Entry] = []
     own_names: dict[str, tuple[dns.Entry, ...]] = {}
-    unbuilt: list[tuple[Node, str]] = []
     is_open: bool = False
     vague: set[str] = set()
 
@@ -161,18 +159,6 @@ def _read_router(node: Node, written: Written, report: Report) -> None:
         **{key: values[key] for key in ("nat", "nat_v6", "ip_support", "pool", "firewall") if key in values},
     )
     written.routers.append((router, node))
-    written.unbuilt += _unbuilt(router, node)
-
-
-def _unbuilt(router: Router, node: Node) -> list[tuple[Node, str]]:
-    table = table_of(node)
-    later = {
-        "nat_v6": (router.nat_v6 is not NatV6.NONE, "IPv6 address translation"),
-    }
-    found = [(table[key], what) for key, (is_asked, what) in later.items() if key in table and is_asked]
-    if "nat_v6" not in table and router.nat_v6 is not NatV6.NONE:
-        found.append((table["preset"], "IPv6 address translation"))
-    return found
 
 
 def _read_device(name: str, node: Node, written: Written, report: Report) -> None:

@@ -8,6 +8,8 @@ from ipaddress import IPv4Network, IPv6Network
 IX_V6 = IPv6Network("2001:db8::/64")
 PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
 PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
+# What the prefixes behind routers with NPTv6 are mapped to: a /48 for each router.
+MAPPED_V6 = IPv6Network("2001:db8:8000::/33")
 PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
 PRIVATE_V6 = IPv6Network("fd10::/48")
 # Cables between region routers: RFC 5737 documentation space, a /30 each, and a unique local /126 of a /64 each.
@@ -29,6 +31,7 @@ _SPOKEN_FOR_V4 = {
 }
 _SPOKEN_FOR_V6 = {
     IX_V6: "the internet exchange",
+    MAPPED_V6: "what NPTv6 maps prefixes to",
     REGION_LINKS_V6: "the links between regions",
     IPv6Network("64:ff9b::/96"): "NAT64",
     IPv6Network("::/8"): "reserved addresses",

@@ -10,7 +10,7 @@ from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.nat import Nat
-from patchbay_runner.model.topology import Origin
+from patchbay_runner.model.topology import REBOOT_S, NatV6, Origin
 
 Stream = Literal["stdout", "stderr"]
 ParserName = Literal["text", "ndjson", "json"]
@@ -190,6 +190,20 @@ class SetNat(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-n
     nat: Nat
 
 
+class SetNatV6(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="set-nat-v6"):
+    """Changes how a router translates IPv6."""
+
+    router: str
+    nat_v6: NatV6
+
+
+class RebootRouter(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="reboot-router"):
+    """Takes a router away with its state, and brings it back after `down_for_s`."""
+
+    router: str
+    down_for_s: float = REBOOT_S
+
+
 class FlushNat(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="flush-nat"):
     """Makes a router forget its mappings and flows."""
 
@@ -244,6 +258,8 @@ Step = (
     | RemoveInterface
     | RenewAddress
     | SetNat
+    | SetNatV6
+    | RebootRouter
     | FlushNat
     | SetFirewall
     | BreakRegionLink

@@ -11,6 +11,9 @@ from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 
+# How long a router that is rebooted carries nothing, when it is not said.
+REBOOT_S = 0.5
+
 
 class IpSupport(Enum):
     """The address families a router carries."""
@@ -46,6 +49,11 @@ class NatV6(Enum):
     MASQUERADE = "masquerade"
     NAT64 = "nat64"
 
+    @property
+    def hides(self) -> bool:
+        """Whether the addresses of the LAN are not those that others see."""
+        return self in (NatV6.NPTV6, NatV6.MASQUERADE)
+
 
 class Pool(Enum):
     """Where the prefixes of a LAN come from: addresses that the internet knows, or those of a site (RFC 1918, 4193)."""
@@ -68,10 +76,10 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One that `is_isolated` has no uplink: what its LAN sends further than that disappears, and its NAT and firewall have
     nothing to do.
 
-    `pool` None is private where the router translates IPv4, else public. `downlink` is what befalls packets that the
-    router sends into its LAN, `uplink` those that it sends the other way. `block_icmp_frag_needed` makes it a black
-    hole of path MTU discovery, in both families. `cidr` and `cidr_v6` are the LAN's own prefixes, as `ipaddress` reads
-    them; None takes one from the pool.
+    `pool` None is private where the router hides its LAN, else public; an IPv4 NAT makes both families private.
+    `downlink` is what befalls packets that the router sends into its LAN, `uplink` those that it sends the other way.
+    `block_icmp_frag_needed` makes it a black hole of path MTU discovery, in both families. `cidr` and `cidr_v6` are the
+    LAN's own prefixes, as `ipaddress` reads them; None takes one from the pool.
     """
 
     name: str
@@ -95,6 +103,20 @@ class Router(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def lan_pool(self) -> Pool:
         return self.pool or (Pool.PUBLIC if self.nat.config is None else Pool.PRIVATE)
+
+    @property
+    def lan_pool_v6(self) -> Pool:
+        return self.pool or (Pool.PRIVATE if self.nat_v6.hides else self.lan_pool)
+
+    @property
+    def is_nat64(self) -> bool:
+        """Whether it translates to IPv4: without IPv6 it has nothing to translate, without an uplink nowhere to."""
+        return self.nat_v6 is NatV6.NAT64 and self.ip_support.v6 and not self.is_isolated
+
+    @property
+    def uplink_support(self) -> IpSupport:
+        """The families of its uplink: what NAT64 makes of IPv6 leaves as IPv4."""
+        return IpSupport.DUAL_STACK if self.is_nat64 else self.ip_support
 
 
 class Interface(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

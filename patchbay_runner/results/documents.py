@@ -147,7 +147,7 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sim(msgspec.Struct, frozen=True, kw_only=True):
-    """sim.json. `links` is None when no link was impaired."""
+    """sim.json. `links` is None when no link was impaired, `nat64` has the counters of every router that was one."""
 
     schema: int = 1
     sim: str
@@ -161,6 +161,7 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
     setup: Setup
     logs: tuple[Log, ...]
     links: Links | None
+    nat64: dict[str, dict[str, int]]
     error_line: str | None
     error: SimError | None
 

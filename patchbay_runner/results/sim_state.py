@@ -41,6 +41,7 @@ class SimState:
         self.metrics: list[documents.LinkMetrics] = []
         self._links = LinkReport()
         self._captures: dict[str, _Capture] = {}
+        self._nat64: dict[str, dict[str, int]] = {}
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
         self._started_s = 0.0
@@ -139,6 +140,7 @@ class SimState:
             setup=_setup(self.plan),
             logs=tuple(_log(opened) for opened in self.logs),
             links=_links(self._links),
+            nat64=self._nat64,
             error_line=output[-1] if output else None,
             error=_error(self.failure) if self.failure else None,
         )
@@ -154,6 +156,10 @@ class SimState:
         elif event.kind == "step_finished":
             self.step = None
             self.steps_done += 1
+        elif event.kind == "nat64_statistics":
+            self._nat64[event.fields["router"]] = {
+                name: count for name, count in event.fields.items() if name != "router"
+            }
 
 
 class _Capture:

@@ -18,7 +18,7 @@ from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
 from patchbay_runner.model.steps import Step, Stream
-from patchbay_runner.model.topology import Device, Topology
+from patchbay_runner.model.topology import Device, NatV6, Topology
 
 
 class LocalNetwork:
@@ -109,6 +109,12 @@ class LocalNetwork:
 
     def set_nat(self, router: str, nat: Nat) -> None:
         self.calls.append(("set_nat", router, nat.mode))
+
+    def set_nat_v6(self, router: str, mode: NatV6) -> None:
+        self.calls.append(("set_nat_v6", router, mode.value))
+
+    async def reboot_router(self, router: str, down_for_s: float) -> None:
+        self.calls.append(("reboot_router", router, str(down_for_s)))
 
     def flush_nat(self, router: str) -> None:
         self.calls.append(("flush_nat", router))

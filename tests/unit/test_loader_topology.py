@@ -108,7 +108,6 @@ impair = { loss_pct = 1 }
     assert [line.removeprefix("sim.toml:") for line in plan.unbuilt] == [
         "3: binary[0]: a binary that is not a path is not built yet",
         "1: prepare[0]: preparing binaries is not built yet",
-        "10: router[0].nat_v6: IPv6 address translation is not built yet",
     ]
 
 

@@ -18,6 +18,7 @@ from patchbay_runner.model.steps import (
     AddInterface,
     BreakRegionLink,
     FlushNat,
+    RebootRouter,
     RemoveInterface,
     RenewAddress,
     Replug,
@@ -25,8 +26,10 @@ from patchbay_runner.model.steps import (
     SetFirewall,
     SetNames,
     SetNat,
+    SetNatV6,
     Step,
 )
+from patchbay_runner.model.topology import REBOOT_S
 
 
 def build_replug(table: Table, report: Report) -> Built | None:
@@ -54,6 +57,16 @@ def build_renew_address(table: Table, report: Report) -> Built | None:
 def build_set_nat(table: Table, report: Report) -> Built | None:
     """A `set-nat` step."""
     return _built(SetNat, table, ("router", "nat"))
+
+
+def build_set_nat_v6(table: Table, report: Report) -> Built | None:
+    """A `set-nat-v6` step."""
+    return _built(SetNatV6, table, ("router", "nat_v6"))
+
+
+def build_reboot_router(table: Table, report: Report) -> Built | None:
+    """A `reboot-router` step."""
+    return _built(RebootRouter, table, ("router",), down_for_s=table.get("down_for", REBOOT_S))
 
 
 def build_flush_nat(table: Table, report: Report) -> Built | None:

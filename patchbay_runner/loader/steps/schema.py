@@ -12,6 +12,7 @@ from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.dns import step_entries
 from patchbay_runner.loader.fields import (
     array,
+    choice,
     duration,
     filled_text,
     filled_texts,
@@ -27,6 +28,7 @@ from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, quote
 from patchbay_runner.loader.steps import asserting, captures, changes, generating, links, processes, waiting
 from patchbay_runner.loader.steps.draft import Built, Table
+from patchbay_runner.model.topology import NatV6
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -105,6 +107,8 @@ FIELDS: dict[str, Any] = {
     "gateway": filled_text,
     "router": filled_text,
     "nat": nat,
+    "nat_v6": choice({mode.value: mode for mode in NatV6}),
+    "down_for": positive_duration,
     "firewall": firewall,
     "regions": changes.region_pair,
     "entries": step_entries,
@@ -153,6 +157,8 @@ ACTIONS: dict[str, Action] = {
         Action("remove-iface", changes.build_remove_interface, ("interface",), ("device", "interface"), ("env",)),
         Action("renew-ip", changes.build_renew_address, ("interface",), ("device",), ("env",)),
         Action("set-nat", changes.build_set_nat, ("router", "nat"), ("router", "nat"), ("device", "env")),
+        Action("set-nat-v6", changes.build_set_nat_v6, ("router", "nat_v6"), ("router", "nat_v6"), ("device", "env")),
+        Action("reboot-router", changes.build_reboot_router, ("router", "down_for"), ("router",), ("device", "env")),
         Action("flush-nat", changes.build_flush_nat, ("router",), ("router",), ("device", "env")),
         Action(
             "set-firewall",
