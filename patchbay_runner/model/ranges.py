@@ -8,8 +8,8 @@ from ipaddress import IPv4Network, IPv6Network
 IX_V6 = IPv6Network("2001:db8::/64")
 PUBLIC_V4 = (IPv4Network("198.18.0.0/16"), IPv4Network("198.19.0.0/16"))
 PUBLIC_V6 = IPv6Network("2001:db8:1::/48")
-# What the prefixes behind routers with NPTv6 are mapped to: a /48 for each router.
-MAPPED_V6 = IPv6Network("2001:db8:8000::/33")
+# What the prefixes behind routers with NPTv6 are mapped to: a /48 for each router, of RFC 9637 documentation space.
+MAPPED_V6 = IPv6Network("3fff::/32")
 PRIVATE_V4 = (IPv4Network("10.0.0.0/8"),)
 PRIVATE_V6 = IPv6Network("fd10::/48")
 # Cables between region routers: RFC 5737 documentation space, a /30 each, and a unique local /126 of a /64 each.

@@ -58,12 +58,12 @@ def world(new_lab: Callable[[], LabClient]) -> Lan6:
 
 def test_the_prefixes_are_those_of_the_reference(world: Lan6) -> None:
     """R: number of the router, L: of the LAN, from 1 in the order of the file."""
-    assert world.outside("laptop", "home").startswith("2001:db8:8003:3::")
+    assert world.outside("laptop", "home").startswith("3fff:0:3:3::")
     assert world.address("laptop").startswith("fd10:")
     assert world.address("clerk").startswith("fd10:")
     assert world.address("lone").startswith("fd10:")
-    assert world.seen("inner")[0] == world.address("inner").replace("fd10:0:0:2:", "2001:db8:8003:4:")
-    assert world.seen("deep")[0] == world.address("deep").replace("2001:db8:1:3:", "2001:db8:8003:5:")
+    assert world.seen("inner")[0] == world.address("inner").replace("fd10:0:0:2:", "3fff:0:3:4:")
+    assert world.seen("deep")[0] == world.address("deep").replace("2001:db8:1:3:", "3fff:0:3:5:")
 
 
 @pytest.mark.parametrize("client", ["laptop", "inner", "deep", "guest", "caller", "clerk", "lone", "safe"])
