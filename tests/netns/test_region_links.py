@@ -14,7 +14,7 @@ from patchbay_runner.errors import LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.model.nat import nat_mode
-from tests.netns.support.region_world import FAMILIES, RegionWorld, tolerance_ms
+from tests.netns.support.region_world import FAMILIES, RegionWorld, assert_takes
 from tests.netns.support.running import Project
 
 pytestmark = pytest.mark.netns
@@ -38,8 +38,7 @@ def world(shared: RegionWorld) -> Iterator[RegionWorld]:
 
 def assert_round_trip(world: RegionWorld, source: str, target: str, asked_ms: float) -> None:
     for family in FAMILIES:
-        found_ms = world.round_trip_ms(source, target, family, asked_ms)
-        assert found_ms == pytest.approx(asked_ms, abs=tolerance_ms(asked_ms))
+        assert_takes(asked_ms, lambda family=family: world.round_trip_ms(source, target, family))
 
 
 def test_a_broken_link_carries_nothing_and_no_other_path_does(world: RegionWorld) -> None:

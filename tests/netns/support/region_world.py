@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.model.links import LinkCondition
@@ -30,6 +31,8 @@ ROUTERS = (
     Router(name="plain"),
 )
 SLOW_MS = 15
+_EARLY_MS = 0.2
+_LATE_MS = 4.0
 
 
 def lab_topology() -> Topology:
@@ -52,25 +55,22 @@ class RegionWorld:
         return found
 
     def ping(self, source: str, target: str, family: str, *options: str, check: bool = True) -> str:
-        command = ["ping", "-n", "-i0.02", *(options or ("-c5", "-W2")), self.address(target, family)]
+        command = ["ping", "-n", "-i0.02", *options, self.address(target, family)]
         return self.lab.run(source, command, check=check).stdout.decode()
 
-    def round_trip_ms(self, source: str, target: str, family: str, asked_ms: float) -> float:
-        """The quickest of five, of three such the nearest to what is asked: a busy machine is late at times."""
-        found: list[float] = []
-        while len(found) < 3 and (not found or abs(found[-1] - asked_ms) > tolerance_ms(asked_ms)):
-            output = self.ping(source, target, family)
-            found.append(min(float(trip) for trip in re.findall(r"time=([\d.]+) ms", output)))
-        return min(found, key=lambda trip: abs(trip - asked_ms))
+    def round_trip_ms(self, source: str, target: str, family: str) -> float:
+        """The quickest of ten."""
+        output = self.ping(source, target, family, "-c10", "-W2")
+        return min(float(trip) for trip in re.findall(r"time=([\d.]+) ms", output))
 
     def one_way_ms(self, source: str, target: str, family: str) -> float:
-        """The quickest of five datagrams by one clock."""
+        """The quickest of ten datagrams by one clock."""
         inet = "inet" if family == "ip" else "inet6"
         with self.lab.socket(source, inet, "dgram") as sender, self.lab.socket(target, inet, "dgram") as receiver:
             receiver.bind(("::" if family == "ip_v6" else "0.0.0.0", 0))
             receiver.settimeout(3)
             taken = []
-            for _ in range(5):
+            for _ in range(10):
                 begun_s = time.monotonic()
                 sender.sendto(b"?", (self.address(target, family), receiver.getsockname()[1]))
                 receiver.recv(10)
@@ -87,6 +87,13 @@ class RegionWorld:
         return {(link["a"], link["b"]): link["broken"] for link in self.lab.state()["region_links"]}
 
 
-def tolerance_ms(asked_ms: float) -> float:
-    """Two ways of 0.5 ms and the path itself, or 1 %."""
-    return max(1.5, 0.01 * asked_ms)
+def assert_takes(asked_ms: float, measure: Callable[[], float]) -> None:
+    """Which links count is seen here, and they differ by 10 ms or more; how exact one is, test_link_engine measures.
+
+    Nothing is ever quicker than asked. A busy machine is late at times, so one of three measurements has to be good.
+    """
+    found: list[float] = []
+    while len(found) < 3 and not (found and found[-1] < asked_ms + _LATE_MS):
+        found.append(measure())
+    assert min(found) >= asked_ms - _EARLY_MS
+    assert found[-1] < asked_ms + _LATE_MS, found
