@@ -22,6 +22,7 @@ from patchbay_runner.model.recording import StepResult
 from patchbay_runner.model.steps import (
     AddInterface,
     Assert,
+    BreakRegionLink,
     Capture,
     DurationUnit,
     FlushNat,
@@ -32,6 +33,7 @@ from patchbay_runner.model.steps import (
     RemoveInterface,
     RenewAddress,
     Replug,
+    RestoreRegionLink,
     ResultKeys,
     Run,
     SetDefaultRoute,
@@ -285,7 +287,7 @@ def test_link_and_route_changes_reach_the_network(bench: Bench) -> None:
     ]
 
 
-def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> None:
+def test_changes_of_interfaces_routers_and_regions_reach_the_network(bench: Bench) -> None:
     bench.passes(
         words("w", "web"),
         echo("$NETSIM_IP_WEB", name="before"),
@@ -299,6 +301,8 @@ def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> No
         SetDownlink(router="home", condition=LinkCondition(latency_ms=7)),
         SetUplink(router="home"),
         SetFirewall(router="home", firewall=firewall_mode("captive-portal")),
+        BreakRegionLink(regions=("eu", "us")),
+        RestoreRegionLink(regions=("us", "eu")),
     )
     assert bench.network.calls == [
         ("replug", "web", "eth0", "cell"),
@@ -310,6 +314,8 @@ def test_changes_of_interfaces_and_routers_reach_the_network(bench: Bench) -> No
         ("set_downlink", "home", "7"),
         ("set_uplink", "home", "None"),
         ("set_firewall", "home", "captive-portal"),
+        ("break_region_link", "eu", "us"),
+        ("restore_region_link", "us", "eu"),
     ]
     assert bench.recorder.log("before") == b"198.18.1.2\n"
     assert bench.recorder.log("after") == b"198.18.3.2\n"
