@@ -273,10 +273,10 @@ def test_a_firewall_blocks_what_comes_unasked(world: World) -> None:
 
 
 def round_trip_ms(world: World, name: str = "phone", count: int = 20) -> float:
-    """The mean of pings from a device to the server."""
+    """The quickest of pings from a device to the server: a busy machine is late at times."""
     target = world.addresses("server")["ip"]
     shown = world.lab.run(name, ["ping", "-n", "-q", "-i", "0.02", "-c", str(count), target]).stdout.decode()
-    return float(shown.rpartition("= ")[2].split("/")[1])
+    return float(shown.rpartition("= ")[2].split("/")[0])
 
 
 def test_a_link_condition_holds_until_it_is_cleared(world: World) -> None:
@@ -301,6 +301,17 @@ def test_a_link_condition_holds_until_it_is_cleared(world: World) -> None:
     assert round_trip_ms(world, "tablet") < 5
 
 
+def test_a_lan_of_impaired_links_takes_further_interfaces(lab: LabClient) -> None:
+    names = [f"d{i}" for i in range(4)]
+    lab.build(Topology(routers=(Router(name="r"),), devices=tuple(device(name, "r") for name in names)))
+    for name in names:
+        lab.change(commands.SetLinkCondition(name, "eth0", LinkCondition(latency_ms=1), "both"))
+    for i in range(3):
+        lab.change(commands.AddInterface("d0", f"eth{i + 1}", "r"))
+    for interface in lab.state()["devices"]["d0"]["interfaces"]:
+        lab.run("d1", ["ping", "-n", "-c1", "-W2", interface["ip"]])
+
+
 def test_a_condition_of_the_topology_is_there_from_the_start(lab: LabClient) -> None:
     impaired = Interface(name="eth0", gateway="home", impair=LinkCondition(latency_ms=20))
     lab.build(
@@ -311,4 +322,4 @@ def test_a_condition_of_the_topology_is_there_from_the_start(lab: LabClient) -> 
     )
     target = lab.state()["devices"]["server"]["interfaces"][0]["ip"]
     shown = lab.run("phone", ["ping", "-n", "-q", "-i", "0.02", "-c", "20", target]).stdout.decode()
-    assert 28 < float(shown.rpartition("= ")[2].split("/")[1]) < 36
+    assert 28 < float(shown.rpartition("= ")[2].split("/")[0]) < 36

@@ -36,6 +36,10 @@ _PREFERENCE = 1
 # A bridge takes 1,023 ports.
 _PORTS_PER_SINK = 1_000
 _HELPER_MTU = 65_535
+# The indices of what is made here, beyond those that a lab gives to its own: the kernel's choice would be one that a
+# port is to have which comes later.
+_FIRST_SINK_INDEX = 1 << 23
+_FIRST_INDEX = 1 << 24
 
 
 class Splice(msgspec.Struct, frozen=True):
@@ -55,8 +59,9 @@ def splice(port: LinkPort, way: Way, number: int, whole: bool) -> tuple[Splice, 
     near_name, far_name = f"em{number}a", f"em{number}b"
     with entered(port.netns), NetlinkSocket(port.node) as sock, ExitStack() as undo:
         sink = _sink(sock, number)
-        sock.request(veth(LinkEnd(near_name, mtu=_HELPER_MTU), LinkEnd(far_name, mtu=_HELPER_MTU)))
-        near, far = socket.if_nametoindex(near_name), socket.if_nametoindex(far_name)
+        near, far = _FIRST_INDEX + 2 * number, _FIRST_INDEX + 2 * number + 1
+        ends = LinkEnd(near_name, mtu=_HELPER_MTU, ifindex=near), LinkEnd(far_name, mtu=_HELPER_MTU, ifindex=far)
+        sock.request(veth(*ends))
         undo.callback(sock.request, delete_link(near))
         sock.batch([set_link(far, master=sink), set_up(near), set_up(far)])
         keep_segments_whole(near_name, whole)
@@ -109,12 +114,11 @@ def _request(port: LinkPort, request: bytes) -> None:
 
 def _sink(sock: NetlinkSocket, number: int) -> int:
     """The index of a bridge that stays down, made when it is needed first."""
-    name = f"em-sink{number // _PORTS_PER_SINK}"
-    if name in (found for _, found in socket.if_nameindex()):
-        return socket.if_nametoindex(name)
-    # A given address spares the bridge a walk over its ports for each that comes or goes.
-    sock.request(bridge(name, mac=bytes((0x0A, 0x70, 0x62, 0, 0, 0)), mtu=_HELPER_MTU))
-    return socket.if_nametoindex(name)
+    name, index = f"em-sink{number // _PORTS_PER_SINK}", _FIRST_SINK_INDEX + number // _PORTS_PER_SINK
+    if name not in (found for _, found in socket.if_nameindex()):
+        # A given address spares the bridge a walk over its ports for each that comes or goes.
+        sock.request(bridge(name, ifindex=index, mac=bytes((0x0A, 0x70, 0x62, 0, 0, 0)), mtu=_HELPER_MTU))
+    return index
 
 
 def _add_hooks(sock: NetlinkSocket, ifindex: int) -> None:
