@@ -13,17 +13,10 @@ from pathlib import Path
 import pytest
 
 from patchbay_runner.errors import EmulatorDied
-from patchbay_runner.kernel.links.frames import (
-    BATCH,
-    SLOT_SIZE,
-    VNET_HEADER_SIZE,
-    Receiver,
-    Sender,
-    SlotPool,
-    flip_bit,
-)
+from patchbay_runner.kernel.links.frames import BATCH, SLOT_SIZE, Receiver, Sender, SlotPool
 from patchbay_runner.kernel.links.line import Line
 from patchbay_runner.kernel.links.relay import Relay, RelayedLine
+from patchbay_runner.kernel.links.segments import VNET_HEADER_SIZE
 from patchbay_runner.kernel.links.shard import Shard
 from patchbay_runner.kernel.links.timer import Timer
 from patchbay_runner.model.links import LinkCondition
@@ -137,14 +130,6 @@ def test_damage_is_one_bit_behind_the_header(wire: Wire) -> None:
     assert found.bit_count() == 1
 
 
-@pytest.mark.parametrize("where", [0.0, 0.5, 0.999999])
-def test_every_bit_to_damage_is_inside_the_frame(where: float) -> None:
-    pool = SlotPool()
-    (slot,) = pool.take(1)
-    flip_bit(slot, VNET_HEADER_SIZE + 14, where)  # nothing behind the header: nothing to damage
-    flip_bit(slot, VNET_HEADER_SIZE + 20, where)
-
-
 def test_an_ended_line_lets_go_of_what_it_holds_in_order(wire: Wire) -> None:
     relay = Relay()
     relayed = attached(relay, wire, latency_ms=10_000)
@@ -173,9 +158,9 @@ def test_a_closed_way_out_counts_every_frame_as_refused(wire: Wire) -> None:
     assert len(frames) == 3
     slots, lengths = [frame[1] for frame in frames], [frame[2] for frame in frames]
     unconnected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    assert sender.send(unconnected.fileno(), slots, lengths) == 3
+    assert sender.send(unconnected.fileno(), slots, lengths) == [0, 1, 2]
     unconnected.close()
-    assert sender.send(wire.sending.fileno(), slots, lengths) == 0
+    assert sender.send(wire.sending.fileno(), slots, lengths) == []
     assert wire.taken() == [1, 2, 3]
 
 

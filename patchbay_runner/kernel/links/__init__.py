@@ -1,7 +1,8 @@
 """Link conditions made real, by one of two engines behind one interface.
 
-`line` and `lateness` are pure: what befalls each frame, and how late frames were. The emulator's frames go
-`splice` (out of the kernel) → `relay` in the process of a `shard` → back.
+`line`, `segments` and `lateness` are pure: what befalls each frame, where a segment of many frames is cut for it, and
+how late frames were. The emulator's frames go `splice` (out of the kernel) → `relay` in the process of a `shard` →
+back.
 """
 
 from patchbay_runner.kernel.links.emulator import LinkEmulator

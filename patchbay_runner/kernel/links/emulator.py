@@ -10,7 +10,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.links import splice as splicing
-from patchbay_runner.kernel.links.engine import LinkPort, is_wanted, passes_segments_whole
+from patchbay_runner.kernel.links.engine import LinkPort, is_wanted
 from patchbay_runner.kernel.links.relay import RelayCounters
 from patchbay_runner.kernel.links.shard import Shard
 from patchbay_runner.kernel.links.splice import Splice, Way
@@ -124,7 +124,7 @@ class LinkEmulator:
         number = self._numbers
         self._numbers += 1
         shard = self._least_loaded()
-        spliced, receiving, sending = splicing.splice(port, way, number, passes_segments_whole(condition))
+        spliced, receiving, sending = splicing.splice(port, way, number)
         try:
             with receiving, sending:
                 shard.attach(number, f"{port.name}/{way}", self._seed, condition, (receiving, sending))
@@ -142,7 +142,6 @@ class LinkEmulator:
 
 
 def _change(relayed: _Relayed, condition: LinkCondition) -> None:
-    splicing.set_whole(relayed.splice, passes_segments_whole(condition))
     relayed.shard.change(relayed.number, condition)
     if relayed.condition is None:
         splicing.divert(relayed.splice)

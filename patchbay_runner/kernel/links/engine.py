@@ -60,14 +60,3 @@ class LinkEngine(Protocol):
 def is_wanted(condition: LinkCondition | None) -> bool:
     """Whether there is anything to impair."""
     return condition is not None and not condition.is_clear
-
-
-def passes_segments_whole(condition: LinkCondition) -> bool:
-    """Whether segments may cross a link uncut: only where no fate befalls a single frame, and none takes its time."""
-    return not (
-        condition.loss_pct
-        or condition.rate_kbit
-        or condition.reorder_pct
-        or condition.duplicate_pct
-        or condition.corrupt_pct
-    )

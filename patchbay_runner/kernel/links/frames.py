@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 from patchbay_runner.errors import KernelError
 
-VNET_HEADER_SIZE = 10
 # The largest segment that the kernel passes whole, with the headers before it, in whole pages.
 SLOT_SIZE = 17 * 4096
 BATCH = 64
@@ -139,18 +138,18 @@ class Sender:
     def __init__(self) -> None:
         self._headers = _Headers(BATCH)
 
-    def send(self, fd: int, slots: Sequence[int], lengths: Sequence[int]) -> int:
-        """Sends at most BATCH frames in order; returns how many the kernel refused, an interface that is down say."""
+    def send(self, fd: int, slots: Sequence[int], lengths: Sequence[int]) -> list[int]:
+        """Sends at most BATCH frames in order; returns which the kernel refused, to an interface that is down say."""
         count = len(slots)
         self._headers.iovecs[0 : 2 * count : 2] = array("Q", slots)
         self._headers.iovecs[1 : 2 * count : 2] = array("Q", lengths)
-        sent = refused = 0
+        sent, refused = 0, []
         while sent < count:
             done = _libc.sendmmsg(fd, self._headers.address + 64 * sent, count - sent, socket.MSG_DONTWAIT)
             if done > 0:
                 sent += done
             elif ctypes.get_errno() != errno.EINTR:
-                refused += 1
+                refused.append(sent)
                 sent += 1
         return refused
 
@@ -194,20 +193,6 @@ def dropped_by_kernel(sock: socket.socket) -> int:
     """Frames since the last call that the kernel could not queue on the socket."""
     _, dropped = struct.unpack("=II", sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
     return int(dropped)
-
-
-def flip_bit(slot: int, length: int, where: float) -> None:
-    """Damages one bit of a frame behind its Ethernet header; `where` from 0 to 1 says which."""
-    first = VNET_HEADER_SIZE + 14
-    bits = 8 * (length - first)
-    if bits > 0:
-        bit = int(where * bits)
-        octet = ctypes.c_uint8.from_address(slot + first + bit // 8)
-        octet.value ^= 1 << bit % 8
-
-
-def copy_frame(source: int, target: int, length: int) -> None:
-    ctypes.memmove(target, source, length)
 
 
 def _packet_socket() -> socket.socket:

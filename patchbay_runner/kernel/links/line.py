@@ -103,6 +103,19 @@ class Line:
         self._delay_total_ns += departure_ns - arrival_ns
         return departure_ns, flags
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all frames that arrive together leave together."""
+        return self._is_certain and not self._ns_per_byte
+
+    def admit_all(self, arrival_ns: int, count: int, length: int) -> int:
+        """The same for `count` frames of `length` bytes together, on a plain line; when they leave."""
+        self._packets += count
+        self._bytes += length
+        self._last_ns = departure_ns = max(self._last_ns, arrival_ns + self.latency_ns)
+        self._delay_total_ns += count * (departure_ns - arrival_ns)
+        return departure_ns
+
     def refuse(self) -> None:
         """Takes note that an admitted frame found no room."""
         self._overflowed += 1

@@ -11,7 +11,7 @@ import msgspec
 
 from patchbay_runner.errors import KernelError, LabError
 from patchbay_runner.kernel.links import tc
-from patchbay_runner.kernel.links.engine import LinkPort, is_wanted, passes_segments_whole
+from patchbay_runner.kernel.links.engine import LinkPort, is_wanted
 from patchbay_runner.kernel.links.offloads import keep_segments_whole
 from patchbay_runner.kernel.namespaces import entered, new_network_namespace
 from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
@@ -115,7 +115,7 @@ class NetemEngine:
             elif old is not None and old.rate_kbit:
                 batch.append(tc.delete_tbf(end.ifindex))
             sock.batch(batch)
-            keep_segments_whole(end.interface, passes_segments_whole(condition))
+            keep_segments_whole(end.interface, _passes_segments_whole(condition))
         direction.condition = condition
         direction.was_impaired = True
 
@@ -164,4 +164,15 @@ def _statistics(direction: _Direction) -> DirectionStatistics | None:
         dropped=past.dropped + netem.drops,
         overflowed=past.overflowed + (found["tbf"].drops if "tbf" in found else 0),
         queue_peak_bytes=max(past.queue_peak_bytes, netem.backlog_bytes),
+    )
+
+
+def _passes_segments_whole(condition: LinkCondition) -> bool:
+    """Whether segments may cross a link uncut: only where no fate befalls a single frame, and none takes its time."""
+    return not (
+        condition.loss_pct
+        or condition.rate_kbit
+        or condition.reorder_pct
+        or condition.duplicate_pct
+        or condition.corrupt_pct
     )

@@ -16,18 +16,12 @@ from time import monotonic_ns
 import msgspec
 
 from patchbay_runner.kernel.links.chance import CORRUPT, DUPLICATE, EARLY
-from patchbay_runner.kernel.links.frames import (
-    BATCH,
-    VNET_HEADER_SIZE,
-    Receiver,
-    Sender,
-    SlotPool,
-    copy_frame,
-    dropped_by_kernel,
-    flip_bit,
-)
+from patchbay_runner.kernel.links.cutting import Cutter
+from patchbay_runner.kernel.links.frames import BATCH, Receiver, Sender, SlotPool, dropped_by_kernel
 from patchbay_runner.kernel.links.lateness import Lateness, LatenessHistogram
 from patchbay_runner.kernel.links.line import DROPPED, Line, LineCounters
+from patchbay_runner.kernel.links.offloads import segments_of_datagrams
+from patchbay_runner.kernel.links.segments import VNET_HEADER_SIZE, Segment, runs
 from patchbay_runner.kernel.links.timer import Timer
 
 # Frames that leave within this time of each other leave together, the later ones early.
@@ -35,6 +29,8 @@ _GRAIN_NS = 100_000
 # What passes between a timer's time and the frame on the wire on an idle machine: aimed before by as much.
 _LEAD_NS = 60_000
 _LEAST_READING_INTERVAL_NS, _MOST_READING_INTERVAL_NS = 100_000, 500_000
+# So many frames that leave together are worth joining.
+_JOINED_FROM = 4
 # A line's share of memory: each frame holds at least a page.
 MOST_IN_FLIGHT = 65_536
 
@@ -56,6 +52,8 @@ class Relay:
         self._pool = SlotPool()
         self._receiver = Receiver(self._pool)
         self._sender = Sender()
+        self._cutter = Cutter(self._pool)
+        self._joins = segments_of_datagrams()
         self._timer = Timer()
         self._everything = select.epoll()
         self._commands_and_time = select.epoll()
@@ -141,33 +139,52 @@ class Relay:
         if self._receiver.unreadable:
             relayed.refused += self._receiver.unreadable
             self._receiver.unreadable = 0
-        admit, delayed, free = relayed.line.admit, relayed.delayed, self._pool.free
+        admit, queue, free = relayed.line.admit, relayed.delayed.queue, self._pool.free
+        segment_in = self._cutter.segment
         for arrival_ns, slot, length, to_group in frames:
+            if (segment := segment_in(slot, length)) is not None:
+                self._admit_segment(relayed, arrival_ns, slot, length, segment)
+                continue
             departure_ns, flags = admit(arrival_ns, length - VNET_HEADER_SIZE, to_group)
             if departure_ns == DROPPED:
                 free.append(slot)
-            elif relayed.in_flight >= MOST_IN_FLIGHT:
-                relayed.line.refuse()
-                free.append(slot)
-            elif flags:
-                self._admit_flagged(relayed, departure_ns, slot, length, flags)
+            elif flags or relayed.in_flight >= MOST_IN_FLIGHT:
+                self._queue(relayed, departure_ns, slot, length, flags)
             else:
                 relayed.in_flight += 1
-                delayed.queue.append((departure_ns, slot, length))
-        self._schedule(delayed)
+                queue.append((departure_ns, slot, length))
+        self._schedule(relayed.delayed)
         self._schedule(relayed.early)
         return len(frames)
 
-    def _admit_flagged(self, relayed: RelayedLine, departure_ns: int, slot: int, length: int, flags: int) -> None:
+    def _admit_segment(self, relayed: RelayedLine, arrival_ns: int, slot: int, length: int, segment: Segment) -> None:
+        """Each frame of it meets its own fate; those that leave together stay together."""
+        line, frames = relayed.line, segment.frames
+        if line.is_plain:
+            frame_bytes = frames * segment.headers + segment.payload
+            self._queue(relayed, line.admit_all(arrival_ns, frames, frame_bytes), slot, length)
+            return
+        fates = [line.admit(arrival_ns, segment.headers + segment.length(number)) for number in range(frames)]
+        for first, count, departure_ns, flags in runs(fates, _GRAIN_NS):
+            if count == frames:
+                self._queue(relayed, departure_ns, slot, length)
+                return
+            piece, piece_length = self._cutter.cut(slot, segment, first, count)
+            self._queue(relayed, departure_ns, piece, piece_length, flags)
+        self._pool.free.append(slot)
+
+    def _queue(self, relayed: RelayedLine, departure_ns: int, slot: int, length: int, flags: int = 0) -> None:
+        if relayed.in_flight >= MOST_IN_FLIGHT:
+            relayed.line.refuse()
+            self._pool.free.append(slot)
+            return
         if flags & CORRUPT:
-            flip_bit(slot, length, relayed.line.draw_bit())
+            self._cutter.damage(slot, length, relayed.line.draw_bit())
         queue = (relayed.early if flags & EARLY else relayed.delayed).queue
         queue.append((departure_ns, slot, length))
         relayed.in_flight += 1
         if flags & DUPLICATE:
-            (twin,) = self._pool.take(1)
-            copy_frame(slot, twin, length)
-            queue.append((departure_ns, twin, length))
+            queue.append((departure_ns, self._cutter.copy(slot, length), length))
             relayed.in_flight += 1
 
     def _schedule(self, lane: _Lane) -> None:
@@ -194,13 +211,23 @@ class Relay:
             departures.append(departure_ns)
             slots.append(slot)
             lengths.append(length)
-        relayed.refused += self._sender.send(relayed.sending.fileno(), slots, lengths)
+        self._send(relayed, slots, lengths)
         relayed.in_flight -= len(slots)
         self._pool.free += slots
         left_ns = monotonic_ns()
         add = relayed.lateness.add
         for departure_ns in departures:
             add(left_ns - departure_ns)
+
+    def _send(self, relayed: RelayedLine, slots: list[int], lengths: list[int]) -> None:
+        fd = relayed.sending.fileno()
+        if not self._joins or len(slots) < _JOINED_FROM:
+            relayed.refused += len(self._sender.send(fd, slots, lengths))
+            return
+        joined, joined_lengths, frames = self._cutter.join(slots, lengths)
+        refused = self._sender.send(fd, joined, joined_lengths)
+        relayed.refused += sum(frames[position] for position in refused)
+        self._pool.free += [slot for slot, count in zip(joined, frames, strict=True) if count > 1]
 
 
 class RelayedLine:

@@ -24,7 +24,7 @@ from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel.links import tc
 from patchbay_runner.kernel.links.engine import LinkPort
 from patchbay_runner.kernel.links.frames import receiving_socket, sending_socket
-from patchbay_runner.kernel.links.offloads import keep_segments_whole
+from patchbay_runner.kernel.links.offloads import keep_describable_segments
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import LinkEnd, NetlinkSocket, bridge, delete_link, set_up, veth
 from patchbay_runner.kernel.netlink.links import set_link
@@ -43,18 +43,17 @@ _FIRST_INDEX = 1 << 24
 
 
 class Splice(msgspec.Struct, frozen=True):
-    """One spliced direction of a link. `near` is the index of its helper pair's end; the name tells offloads apart."""
+    """One spliced direction of a link. `near` is the index of its helper pair's end."""
 
     port: LinkPort
     way: Way
     near: int
-    near_name: str
 
 
-def splice(port: LinkPort, way: Way, number: int, whole: bool) -> tuple[Splice, socket.socket, socket.socket]:
+def splice(port: LinkPort, way: Way, number: int) -> tuple[Splice, socket.socket, socket.socket]:
     """Makes the helper pair and its sockets (receiving, sending); nothing flows through it before `divert`.
 
-    `number` must be unique in the sandbox. `whole` says that segments need not be cut into frames.
+    `number` must be unique in the sandbox.
     """
     near_name, far_name = f"em{number}a", f"em{number}b"
     with entered(port.netns), NetlinkSocket(port.node) as sock, ExitStack() as undo:
@@ -64,8 +63,8 @@ def splice(port: LinkPort, way: Way, number: int, whole: bool) -> tuple[Splice, 
         sock.request(veth(*ends))
         undo.callback(sock.request, delete_link(near))
         sock.batch([set_link(far, master=sink), set_up(near), set_up(far)])
-        keep_segments_whole(near_name, whole)
-        keep_segments_whole(far_name, whole)
+        keep_describable_segments(near_name)
+        keep_describable_segments(far_name)
         receiving = undo.enter_context(receiving_socket(far))
         if way == "up":
             sending = undo.enter_context(sending_socket(far, RETURNED_MARK))
@@ -75,7 +74,7 @@ def splice(port: LinkPort, way: Way, number: int, whole: bool) -> tuple[Splice, 
             sending = undo.enter_context(sending_socket(port.ifindex))
         _add_hooks(sock, port.ifindex)
         undo.pop_all()
-    return Splice(port, way, near, near_name), receiving, sending
+    return Splice(port, way, near), receiving, sending
 
 
 def divert(splice: Splice) -> None:
@@ -94,13 +93,6 @@ def restore(splice: Splice) -> None:
 def remove(splice: Splice) -> None:
     """Removes the helper pair."""
     _request(splice.port, delete_link(splice.near))
-
-
-def set_whole(splice: Splice, whole: bool) -> None:
-    """Changes whether segments pass uncut."""
-    with entered(splice.port.netns):
-        keep_segments_whole(splice.near_name, whole)
-        keep_segments_whole(splice.near_name[:-1] + "b", whole)
 
 
 def _hook(way: Way) -> tuple[int, int]:
