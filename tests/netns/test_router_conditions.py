@@ -18,6 +18,8 @@ from patchbay_runner.model.topology import Device, Interface, Router, Topology
 from tests.netns.support.link_world import Collector, Train
 from tests.netns.support.running import Project
 
+# Below the difference that any of the conditions makes.
+LATE_MS = 18
 FRAME = 1514
 PAYLOAD = 1472
 
@@ -27,13 +29,13 @@ class World:
 
     def __init__(self, lab: LabClient) -> None:
         self.lab = lab
-        phone = Interface(name="eth0", gateway="home", impair=LinkCondition(latency_ms=5))
+        phone = Interface(name="eth0", gateway="home", impair=LinkCondition(latency_ms=20))
         self.state = lab.build(
             Topology(
                 routers=(
                     Router(name="dc"),
-                    Router(name="isp", uplink=LinkCondition(latency_ms=20), downlink=LinkCondition(latency_ms=7)),
-                    Router(name="home", upstream="isp", uplink=LinkCondition(latency_ms=10)),
+                    Router(name="isp", uplink=LinkCondition(latency_ms=80), downlink=LinkCondition(latency_ms=30)),
+                    Router(name="home", upstream="isp", uplink=LinkCondition(latency_ms=40)),
                 ),
                 devices=(
                     Device(name="server", interfaces=(Interface(name="eth0", gateway="dc"),)),
@@ -43,23 +45,25 @@ class World:
             )
         )
 
-    def one_way_ms(self, source: str, target: str, family: str = "ip", count: int = 15) -> float:
-        """The median of what datagrams take; both ends read one clock."""
+    def one_way_ms(self, source: str, target: str, family: str = "ip", count: int = 9) -> float:
+        """The median of what datagrams take, of which some are under way at once; both ends read one clock."""
         kind: commands.Family = "inet" if family == "ip" else "inet6"
         address = self.state["devices"][target]["interfaces"][0][family]
         taken_ms = []
         with self.lab.socket(target, kind, "dgram") as receiver, self.lab.socket(source, kind, "dgram") as sender:
             receiver.bind(("", 0))
-            receiver.settimeout(5)
+            receiver.settimeout(10)
             for _ in range(count):
                 sender.sendto(struct.pack("=d", time.perf_counter()), (address, receiver.getsockname()[1]))
+                time.sleep(0.002)
+            for _ in range(count):
                 (sent_s,) = struct.unpack("=d", receiver.recv(64))
                 taken_ms.append((time.perf_counter() - sent_s) * 1e3)
         return statistics.median(taken_ms)
 
     def takes(self, source: str, target: str, expected_ms: float, family: str = "ip") -> bool:
         """Whether a datagram takes as long as that, in one of three tries: a busy machine is late at times."""
-        return any(-1 < self.one_way_ms(source, target, family) - expected_ms < 3.5 for _ in range(3))
+        return any(-1 < self.one_way_ms(source, target, family) - expected_ms < LATE_MS for _ in range(3))
 
     def rate_kbit(self, source: str, target: str, count: int) -> float:
         """How many frame bits arrive a time when `count` datagrams are sent at once."""
@@ -84,9 +88,9 @@ def shared(new_lab: Callable[[], LabClient]) -> World:
 @pytest.fixture
 def world(shared: World) -> World:
     """The module's lab, with the conditions that it began with."""
-    shared.lab.change(commands.SetUplink("home", LinkCondition(latency_ms=10)))
-    shared.lab.change(commands.SetUplink("isp", LinkCondition(latency_ms=20)))
-    shared.lab.change(commands.SetDownlink("isp", LinkCondition(latency_ms=7)))
+    shared.lab.change(commands.SetUplink("home", LinkCondition(latency_ms=40)))
+    shared.lab.change(commands.SetUplink("isp", LinkCondition(latency_ms=80)))
+    shared.lab.change(commands.SetDownlink("isp", LinkCondition(latency_ms=30)))
     shared.lab.change(commands.SetDownlink("home"))
     return shared
 
@@ -96,24 +100,24 @@ def test_conditions_of_routers_are_there_from_the_start_and_add_up(
     new_lab: Callable[[], LabClient], family: str
 ) -> None:
     world = World(new_lab())
-    assert world.takes("phone", "server", 5 + 10 + 20, family)
-    assert world.takes("tablet", "server", 10 + 20, family)
-    assert world.takes("server", "phone", 7, family)
+    assert world.takes("phone", "server", 20 + 40 + 80, family)
+    assert world.takes("tablet", "server", 40 + 80, family)
+    assert world.takes("server", "phone", 30, family)
     # What members of a LAN send each other meets no condition of their router.
     assert world.takes("tablet", "phone", 0, family)
-    assert world.takes("phone", "tablet", 5, family)
+    assert world.takes("phone", "tablet", 20, family)
 
 
 def test_conditions_of_routers_change_and_are_cleared(world: World) -> None:
     world.lab.change(commands.SetUplink("isp", None))
-    assert world.takes("tablet", "server", 10)
-    world.lab.change(commands.SetUplink("home", LinkCondition(latency_ms=30)))
-    assert world.takes("tablet", "server", 30)
-    world.lab.change(commands.SetDownlink("home", LinkCondition(latency_ms=15)))
-    assert world.takes("server", "tablet", 7 + 15)
+    assert world.takes("tablet", "server", 40)
+    world.lab.change(commands.SetUplink("home", LinkCondition(latency_ms=100)))
+    assert world.takes("tablet", "server", 100)
+    world.lab.change(commands.SetDownlink("home", LinkCondition(latency_ms=50)))
+    assert world.takes("server", "tablet", 30 + 50)
     world.lab.change(commands.SetDownlink("isp"))
     world.lab.change(commands.SetUplink("home"))
-    assert world.takes("server", "tablet", 15)
+    assert world.takes("server", "tablet", 50)
     assert world.takes("tablet", "server", 0)
 
 
@@ -121,14 +125,16 @@ def test_the_uplinks_condition_outlasts_a_change_of_the_nat(world: World) -> Non
     for mode in ("home", "none"):
         world.lab.change(commands.SetNat("home", nat_mode(mode)))
         world.lab.change(commands.FlushNat("home"))
-        assert world.takes("tablet", "server", 10 + 20)
+        assert world.takes("tablet", "server", 40 + 80)
 
 
 def test_each_direction_has_a_rate_of_its_own(world: World) -> None:
     world.lab.change(commands.SetUplink("home", LinkCondition(rate_kbit=2_000, buffer_ms=1_000)))
     world.lab.change(commands.SetDownlink("home", LinkCondition(rate_kbit=20_000, buffer_ms=1_000)))
-    assert world.rate_kbit("tablet", "server", 60) == pytest.approx(2_000, rel=0.03)
-    assert world.rate_kbit("server", "tablet", 200) == pytest.approx(20_000, rel=0.03)
+    for source, target, count, rate_kbit in (("tablet", "server", 60, 2_000), ("server", "tablet", 200, 20_000)):
+        # A busy machine is late at times; three tries, as for a delay.
+        exact = pytest.approx(rate_kbit, rel=0.03)
+        assert any(world.rate_kbit(source, target, count) == exact for _ in range(3))
 
 
 SIM = """
@@ -191,3 +197,22 @@ def test_steps_change_the_conditions_of_routers(tmp_path: Path) -> None:
         ("uplink_condition_changed", None),
         ("downlink_condition_changed", None),
     ]
+
+
+def test_what_is_sent_when_a_link_has_just_been_impaired_arrives(lab: LabClient) -> None:
+    """Every direction that is impaired for the first time has its frames sent a way that has just been made."""
+    names = [f"d{number}" for number in range(16)]
+    devices = [Device(name=name, interfaces=(Interface(name="eth0", gateway="dc"),)) for name in names]
+    state = lab.build(Topology(routers=(Router(name="dc"),), devices=tuple(devices)))
+    gateway = state["routers"]["dc"]["downstream"]["ip"]
+    with lab.socket("dc", "inet", "dgram") as receiver:
+        receiver.settimeout(10)
+        receiver.bind((gateway, 0))
+        for name in names:
+            with lab.socket(name, "inet", "dgram") as sender:
+                sender.settimeout(10)
+                lab.change(commands.SetLinkCondition(name, "eth0", LinkCondition(latency_ms=1), "both"))
+                sender.sendto(name.encode(), receiver.getsockname())
+                data, source = receiver.recvfrom(10)
+                receiver.sendto(data, source)
+                assert sender.recv(10) == name.encode()

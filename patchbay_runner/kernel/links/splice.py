@@ -26,7 +26,7 @@ from patchbay_runner.kernel.links.engine import LinkPort
 from patchbay_runner.kernel.links.frames import receiving_socket, sending_socket
 from patchbay_runner.kernel.links.offloads import keep_describable_segments
 from patchbay_runner.kernel.namespaces import entered
-from patchbay_runner.kernel.netlink import LinkEnd, NetlinkSocket, bridge, delete_link, set_up, veth
+from patchbay_runner.kernel.netlink import LinkEnd, NetlinkSocket, await_carrier, bridge, delete_link, set_up, veth
 from patchbay_runner.kernel.netlink.links import set_link
 
 Way = Literal["up", "down"]
@@ -73,6 +73,8 @@ def splice(port: LinkPort, way: Way, number: int) -> tuple[Splice, socket.socket
         else:
             sending = undo.enter_context(sending_socket(port.ifindex))
         _add_hooks(sock, port.ifindex)
+        # A link that is not there yet swallows what is diverted to it: five first packets of three hundred were lost.
+        await_carrier(sock, near, far)
         undo.pop_all()
     return Splice(port, way, near), receiving, sending
 

@@ -21,6 +21,7 @@ from patchbay_runner.kernel.netlink.addresses import (
     set_bridge_entry,
     set_neighbour,
 )
+from patchbay_runner.kernel.netlink.carriers import CARRIER_PAUSE_S, await_carrier, carrier_pauses
 from patchbay_runner.kernel.netlink.describe import describe
 from patchbay_runner.kernel.netlink.dumps import (
     Link,
@@ -49,6 +50,7 @@ from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 __all__ = [
     "ANY_V4",
     "ANY_V6",
+    "CARRIER_PAUSE_S",
     "IFA_F_DADFAILED",
     "IFA_F_TENTATIVE",
     "LOOPBACK_IFINDEX",
@@ -63,7 +65,9 @@ __all__ = [
     "RouteKind",
     "add_address",
     "add_route",
+    "await_carrier",
     "bridge",
+    "carrier_pauses",
     "delete_address",
     "delete_bridge_entry",
     "delete_link",

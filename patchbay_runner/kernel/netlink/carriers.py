@@ -1,0 +1,30 @@
+"""Waits until a link carries frames: a moment after both its ends are up, when the kernel's work queue came to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.kernel.netlink.dumps import get_link
+from patchbay_runner.kernel.netlink.socket import NetlinkSocket
+
+CARRIER_PAUSE_S = 0.0005
+# The queue works at once or within a second, and a processor has to be free.
+_PATIENCE_S = 10.0
+
+
+def await_carrier(sock: NetlinkSocket, *indices: int) -> None:
+    """Returns when frames pass the links of `indices`. Raises LabError when they do not in time."""
+    for _ in carrier_pauses(sock, *indices):
+        time.sleep(CARRIER_PAUSE_S)
+
+
+def carrier_pauses(sock: NetlinkSocket, *indices: int) -> Iterator[None]:
+    """The same, for who has other things to do meanwhile: yields whenever CARRIER_PAUSE_S should pass."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    for index in indices:
+        while not (link := get_link(sock, index)).carries:
+            if time.monotonic() > deadline_s:
+                raise LabError(f"{link.name} is up and carries nothing", sock.node)
+            yield
