@@ -18,7 +18,7 @@ from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.dns import Dns64, DnsListener, Resolver, Zone, open_sockets
 from patchbay_runner.lab import names
 from patchbay_runner.lab.blueprint import Blueprint
-from patchbay_runner.lab.names import IsDown, Server
+from patchbay_runner.lab.names import HostEntries, IsDown, Server
 from patchbay_runner.model.names import NameRecord, changed_names
 from patchbay_runner.model.topology import Topology
 
@@ -57,20 +57,24 @@ class NameService:
     def serve(self, node: str, directory: Path, hostname: str, around: Surroundings) -> None:
         """Writes a node's `hosts` and `resolv.conf`, from now on also after every change. Raises KernelError."""
         if not self._nodes:
-            self._resolver.change_later(lambda: names.draw_zones(around.blueprint, around.topology))
+            self._answer_from(around)
         self._nodes[node] = _Node(directory, hostname)
-        self._refresh(node, around)
+        self._refresh(node, _View(around))
 
     def follow(self, around: Surroundings) -> None:
         """Takes a change of the lab in. Raises KernelError."""
         if not self._nodes:
             return
-        self._resolver.change_later(lambda: names.draw_zones(around.blueprint, around.topology))
+        self._answer_from(around)
+        view = _View(around)
         for server, listener in self._listeners.items():
             if listener is not None:
-                listener.dns64 = _dns64(around, server)
+                listener.dns64 = view.dns64(server)
         for node in self._nodes:
-            self._refresh(node, around)
+            self._refresh(node, view)
+
+    def _answer_from(self, around: Surroundings) -> None:
+        self._resolver.change_later(lambda: names.draw_zones(around.blueprint, around.topology))
 
     def close(self) -> None:
         """Stops answering."""
@@ -79,19 +83,21 @@ class NameService:
                 listener.stop()
         self._listeners.clear()
 
-    def _refresh(self, name: str, around: Surroundings) -> None:
+    def _refresh(self, name: str, view: _View) -> None:
         node = self._nodes[name]
-        servers = names.servers_of(around.blueprint, name, around.is_down)
+        servers = names.servers_of(view.around.blueprint, name, view.around.is_down)
         for server in servers:
-            self._listen(server, around)
+            self._listen(server, view)
         # Where addresses are synthesised, those of IPv4 in a file would forestall it.
-        known = () if any(_dns64(around, server) for server in servers) else _known_to(name, around)
-        text = names.hosts(around.blueprint.nodes[name], node.hostname, known), names.resolv_conf(servers)
+        is_synthesised = any(map(view.dns64, servers))
+        entries = HostEntries() if is_synthesised else view.entries(name)
+        hosts = names.hosts(view.around.blueprint.nodes[name], node.hostname, entries)
+        text = hosts, names.resolv_conf(servers)
         if text != node.written:
             mounts.write_node_files(node.directory, *text)
             node.written = text
 
-    def _listen(self, server: Server, around: Surroundings) -> None:
+    def _listen(self, server: Server, view: _View) -> None:
         if server in self._listeners or not _is_on_loop():
             return
         try:
@@ -103,19 +109,30 @@ class NameService:
             self._listeners[server] = None
             self._emit("name_server_replaced", router=server.owner, address=str(server.address))
             return
-        listener = DnsListener(sockets, self._resolver, _dns64(around, server), self._emit)
+        listener = DnsListener(sockets, self._resolver, view.dns64(server), self._emit)
         listener.start()
         self._listeners[server] = listener
 
 
-def _known_to(node: str, around: Surroundings) -> tuple[NameRecord, ...]:
-    """The names that a file can hold: everybody's, and those of the node itself in their place."""
-    own = next((device.names for device in around.topology.devices if device.name == node), ())
-    return changed_names(around.topology.names, own)
+class _View:
+    """What the nodes' files are drawn from, with what many of them share drawn once."""
 
+    def __init__(self, around: Surroundings) -> None:
+        self.around = around
+        self._behind_nat64 = names.owners_behind_nat64(around.topology)
+        self._own = {device.name: device.names for device in around.topology.devices if device.names}
+        self._entries: dict[tuple[NameRecord, ...], HostEntries] = {}
 
-def _dns64(around: Surroundings, server: Server) -> Dns64 | None:
-    return Dns64() if names.is_behind_nat64(around.topology, server.owner) else None
+    def dns64(self, server: Server) -> Dns64 | None:
+        """How a server synthesises addresses, if it does."""
+        return Dns64() if server.owner in self._behind_nat64 else None
+
+    def entries(self, node: str) -> HostEntries:
+        """Everybody's names, and those of the node itself in their place."""
+        own = self._own.get(node, ())
+        if own not in self._entries:
+            self._entries[own] = names.host_entries(changed_names(self.around.topology.names, own))
+        return self._entries[own]
 
 
 def _is_on_loop() -> bool:

@@ -11,8 +11,8 @@ from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.dns import WELL_KNOWN, Zone
 from patchbay_runner.lab.addressing import IX, Port
 from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint
-from patchbay_runner.model.names import WILDCARD, Address, Labels, NameRecord, NameTable, labels_of
-from patchbay_runner.model.topology import NatV6, Topology
+from patchbay_runner.model.names import Address, Labels, NameRecord, NameTable, labels_of
+from patchbay_runner.model.topology import NatV6, Router, Topology
 
 IsDown = Callable[[str, str], bool]
 
@@ -74,15 +74,14 @@ def servers_of(blueprint: Blueprint, node: str, is_down: IsDown) -> tuple[Server
     return tuple(Server(node, address) for port in own for address in _addresses(port))
 
 
-def is_behind_nat64(topology: Topology, owner: str) -> bool:
-    """Whether what leaves the LAN of `owner` passes a NAT64."""
+def owners_behind_nat64(topology: Topology) -> frozenset[str]:
+    """The routers from whose LANs everything that leaves passes a NAT64."""
     routers = {router.name: router for router in topology.routers}
-    router = routers.get(owner)
-    while router is not None:
-        if router.nat_v6 is NatV6.NAT64:
-            return True
-        router = routers.get(router.upstream or IX)
-    return False
+
+    def passes(router: Router | None) -> bool:
+        return router is not None and (router.nat_v6 is NatV6.NAT64 or passes(routers.get(router.upstream or IX)))
+
+    return frozenset(name for name, router in routers.items() if passes(router))
 
 
 def resolv_conf(servers: Iterable[Server]) -> str:
@@ -90,21 +89,32 @@ def resolv_conf(servers: Iterable[Server]) -> str:
     return "".join(f"nameserver {server.address}\n" for server in servers)
 
 
-def hosts(blueprint: NodeBlueprint, hostname: str, names: Iterable[NameRecord]) -> str:
+def hosts(blueprint: NodeBlueprint, hostname: str, entries: HostEntries) -> str:
     """The text of a node's `/etc/hosts`: this host, and the names with addresses, for programs that read nothing else.
 
     The host's own name stands for the addresses that others reach it by, so that what listens there is found.
     """
-    lines = [mounts.DEFAULT_HOSTS]
-    table = NameTable(names)
-    if not _is_known(table, hostname):
+    lines = []
+    if hostname.lower() not in entries.names:
         port = _first_port(blueprint)
         own = [str(address) for address in _addresses(port)] if port is not None else []
-        lines += (f"{address}\t{hostname}\n" for address in own or ["127.0.1.1"])
-    for record in table:
-        if labels_of(record.name)[0] != WILDCARD:
-            lines += (f"{address}\t{record.name.removesuffix('.')}\n" for address in record.addresses)
-    return "".join(lines)
+        lines = [f"{address}\t{hostname}\n" for address in own or ["127.0.1.1"]]
+    return "".join([mounts.DEFAULT_HOSTS, *lines, entries.text])
+
+
+class HostEntries(msgspec.Struct, frozen=True):
+    """The lines of `/etc/hosts` that many nodes share, and the names that they hold."""
+
+    names: frozenset[str] = frozenset()
+    text: str = ""
+
+
+def host_entries(records: Iterable[NameRecord]) -> HostEntries:
+    """Of names with addresses; a file knows no wildcards."""
+    plain = [record for record in records if record.addresses and not record.name.startswith("*.")]
+    names = [record.name.removesuffix(".") for record in plain]
+    lines = [f"{address}\t{name}\n" for name, record in zip(names, plain, strict=True) for address in record.addresses]
+    return HostEntries(frozenset(name.lower() for name in names), "".join(lines))
 
 
 def check_names(topology: Topology) -> None:
@@ -133,11 +143,3 @@ def _first_port(node: NodeBlueprint) -> Port | None:
 
 def _addresses(port: Port) -> Iterator[Address]:
     return (address.ip for address in (port.v4, port.v6) if address is not None)
-
-
-def _is_known(table: NameTable, name: str) -> bool:
-    try:
-        found = table.find(name)
-    except ValueError:
-        return False
-    return found is not None and not found.name.startswith("*")

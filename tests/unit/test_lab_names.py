@@ -10,6 +10,7 @@ from patchbay_runner.kernel.dns import Zone
 from patchbay_runner.kernel.dns.lookup import Kind, look_up
 from patchbay_runner.lab import names
 from patchbay_runner.lab.blueprint import Blueprint, draw_blueprint
+from patchbay_runner.lab.names import HostEntries
 from patchbay_runner.model.names import NameRecord, labels_of
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology
@@ -90,16 +91,14 @@ def test_whom_nodes_ask() -> None:
 
 
 def test_dns64_is_for_those_whose_packets_are_translated() -> None:
-    translated = [router.name for router in TOPOLOGY.routers if names.is_behind_nat64(TOPOLOGY, router.name)]
-    assert translated == ["carrier", "hotspot"]
-    assert not names.is_behind_nat64(TOPOLOGY, "ix")
+    assert names.owners_behind_nat64(TOPOLOGY) == {"carrier", "hotspot"}
 
 
 def test_hosts_without_addresses_or_with_a_name_that_is_given() -> None:
     node = BLUEPRINT.nodes["server"]
     bare = msgspec.structs.replace(node, interfaces=())
-    assert names.hosts(bare, "server", ()).splitlines()[2:] == ["127.0.1.1\tserver"]
-    given = (NameRecord("Server.", ("10.0.0.1",)),)
+    assert names.hosts(bare, "server", HostEntries()).splitlines()[2:] == ["127.0.1.1\tserver"]
+    given = names.host_entries([NameRecord("Server.", ("10.0.0.1",)), NameRecord("x", alias="server")])
     assert names.hosts(node, "server", given).splitlines()[2:] == ["10.0.0.1\tServer"]
     assert names.hosts(node, "a..b", given).splitlines()[2:] == [
         "198.18.1.2\ta..b",
