@@ -12,7 +12,7 @@ from patchbay_runner.kernel.dns import WELL_KNOWN, Zone
 from patchbay_runner.lab.addressing import IX, Port
 from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint
 from patchbay_runner.model.names import Address, Labels, NameRecord, NameTable, labels_of
-from patchbay_runner.model.topology import NatV6, Router, Topology
+from patchbay_runner.model.topology import Router, Topology
 
 IsDown = Callable[[str, str], bool]
 
@@ -79,7 +79,7 @@ def owners_behind_nat64(topology: Topology) -> frozenset[str]:
     routers = {router.name: router for router in topology.routers}
 
     def passes(router: Router | None) -> bool:
-        return router is not None and (router.nat_v6 is NatV6.NAT64 or passes(routers.get(router.upstream or IX)))
+        return router is not None and (router.is_nat64 or passes(routers.get(router.upstream or IX)))
 
     return frozenset(name for name, router in routers.items() if passes(router))
 

@@ -58,6 +58,7 @@ class RouterChanges(RunningNetwork):
         ends = [end for each in interfaces if each.cable is not None for end in ends_of(each)]
         await carriers_up(ends, self._namespaces.__getitem__)
         self._down -= names
+        self._changed()
         self._translators.follow(self._nat64_configs())
         self._advertising.start([self._blueprint.nodes[router]], self._namespaces)
         self._emit("router_rebooted", router=router, down_for_s=down_for_s)

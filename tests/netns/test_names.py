@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -16,12 +13,8 @@ from patchbay_runner.lab.client import LabClient
 from patchbay_runner.model.firewall import firewall_mode
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import nat_mode
-from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
-
-LOOK_UP = """
-import socket, sys
-print(*sorted({found[4][0] for found in socket.getaddrinfo(sys.argv[1], 80, type=socket.SOCK_STREAM)}))
-"""
+from patchbay_runner.model.topology import IpSupport, Ipv6Provisioning, LabSettings, Region, Router, Topology
+from tests.netns.support.looking_up import addresses, device, dig, fetched_from, look_up, running, said, web_server
 
 # How long the C library takes to say that there is no such name, in seconds.
 LOOK_UP_IN_VAIN = """
@@ -60,11 +53,6 @@ while True:
 """
 
 
-def device(name: str, *gateways: str, names: tuple[NameRecord, ...] = ()) -> Device:
-    interfaces = tuple(Interface(name=f"eth{i}", gateway=gateway) for i, gateway in enumerate(gateways))
-    return Device(name=name, interfaces=interfaces, names=names)
-
-
 # A dual-stack server and one of each family, seen from a NATed laptop, a host of each family, and one with two uplinks.
 TOPOLOGY = Topology(
     routers=(
@@ -82,60 +70,6 @@ TOPOLOGY = Topology(
         device("phone", "home", "cell"),
     ),
 )
-
-
-def addresses(lab: LabClient, node: str, interface: int = 0) -> list[str]:
-    """The addresses of a device's interface, IPv4 first."""
-    found = lab.state()["devices"][node]["interfaces"][interface]
-    return [address for address in (found["ip"], found["ip_v6"]) if address]
-
-
-def said(lab: LabClient, node: str, *argv: str, code: int = 0) -> str:
-    ended = lab.run(node, argv, check=False)
-    assert ended.returncode == code, (argv, ended.stdout, ended.stderr)
-    return ended.stdout.decode().strip()
-
-
-def look_up(lab: LabClient, node: str, name: str) -> list[str]:
-    """What Python finds by the C library, IPv4 first."""
-    found = said(lab, node, sys.executable, "-Sc", LOOK_UP, name).split()
-    return sorted(found, key=lambda address: ":" in address)
-
-
-def dig(lab: LabClient, node: str, *question: str) -> list[str]:
-    return said(lab, node, "dig", "+short", *question).splitlines()
-
-
-@contextmanager
-def running(lab: LabClient, node: str, *argv: str) -> Iterator[None]:
-    """A program that runs meanwhile, and has said by now that it is ready."""
-    reading, writing = os.pipe()
-    try:
-        process = lab.popen(node, argv, stdout=writing, stderr=writing)
-    finally:
-        os.close(writing)
-    try:
-        assert os.read(reading, 1000), "it ended before it was ready"
-        yield
-    finally:
-        process.kill()
-        process.wait()
-        os.close(reading)
-
-
-def web_server(lab: LabClient, node: str) -> AbstractContextManager[None]:
-    serve = (sys.executable, "-u", "-m", "http.server", "--bind", "::", "--directory", "/usr/share/doc", "80")
-    return running(lab, node, *serve)
-
-
-def fetched_from(lab: LabClient, node: str, name: str, *options: str) -> str:
-    shown = said(
-        lab, node, "curl", "-sS", "--max-time", "20", *options, "-o", "/dev/null", "-w", "%{http_code} %{remote_ip}",
-        f"http://{name}/",
-    )  # fmt: skip
-    code, address = shown.split()
-    assert code == "200"
-    return address
 
 
 def test_curl_fetches_by_name_from_hosts_of_every_family(lab: LabClient) -> None:
@@ -358,3 +292,30 @@ def test_many_ask_at_once(lab: LabClient) -> None:
         lab.change(commands.RenewAddress("phone", "eth1"))
         time.sleep(0.01)
     assert [process.wait() for process in started] == [0] * len(nodes)
+
+
+def test_names_where_devices_configure_themselves_in_regions_and_on_isolated_lans(lab: LabClient) -> None:
+    own = (NameRecord("api.example", ("10.9.9.9",)),)
+    lab.build(
+        Topology(
+            lab=LabSettings(ipv6_provisioning=Ipv6Provisioning.RA),
+            regions=(Region(name="eu"), Region(name="us")),
+            routers=(
+                Router(name="paris", region="eu"),
+                Router(name="boston", region="us", ip_support=IpSupport.V6_ONLY),
+                Router(name="cafe", is_isolated=True),
+            ),
+            devices=(
+                device("server", "paris"),
+                device("client", "boston", names=own),
+                device("guest", "cafe"),
+            ),
+        )
+    )
+    for node in ("server", "client", "guest", "paris", "cafe", "region_eu"):
+        for name in ("server", "client", "guest"):
+            assert look_up(lab, node, name) == addresses(lab, name), (node, name)
+        assert look_up(lab, node, "lan.cafe") == look_up(lab, node, "cafe") != []
+        assert look_up(lab, node, "region_us") != []
+    assert dig(lab, "client", "api.example") == ["10.9.9.9"]
+    assert dig(lab, "guest", "api.example") == []
