@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from patchbay_runner.kernel.sandbox import Zygote
+from patchbay_runner.lab.commands import SetNatV6
+from patchbay_runner.model.topology import NatV6
 from tests.netns.support.nat64_lab import GATE, Nat64Lab, embedded, serve_nat64_lab
 
 ARRIVAL_S = 5.0
@@ -242,16 +244,17 @@ def test_it_starts_again_and_its_end_takes_the_interface_along(new_world: Callab
     world = new_world()
     assert ping(world, world.behind("server"))[0] == 0
     for _ in range(3):
-        world.ask("restart")
+        world.lab.change(SetNatV6(GATE, NatV6.NONE))
+        world.lab.change(SetNatV6(GATE, NatV6.NAT64))
         assert ping(world, world.behind("server"))[0] == 0
-    world.ask("stop")
+    world.lab.change(SetNatV6(GATE, NatV6.NONE))
     assert b"nat64" not in world.lab.run(GATE, ["ip", "-brief", "link"]).stdout
     assert b"64:ff9b" not in world.lab.run(GATE, ["ip", "-6", "route"]).stdout
     assert ping(world, world.behind("server"), "-W1")[0] != 0
 
 
 def test_it_ends_when_its_interface_is_taken_away(new_world: Callable[..., Nat64Lab]) -> None:
-    """The agent learns of it by the process; a link that is only down may come back."""
+    """The agent learns of it by the process, and reaps it; a link that is only down may come back."""
     world = new_world()
     state = ["sh", "-c", f"cut -d' ' -f3 /proc/{world.ask('pid')}/stat"]
     world.lab.run(GATE, ["ip", "link", "set", "nat64", "down"])
@@ -260,7 +263,7 @@ def test_it_ends_when_its_interface_is_taken_away(new_world: Callable[..., Nat64
     assert world.lab.run(GATE, state).stdout in (b"S\n", b"R\n")
     world.lab.run(GATE, ["ip", "link", "delete", "nat64"])
     deadline = time.monotonic() + 5
-    while world.lab.run(GATE, state).stdout != b"Z\n":
+    while world.lab.run(GATE, state, check=False).returncode == 0:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 

@@ -44,8 +44,8 @@ def plain(new_world: Callable[..., Nat64Lab]) -> Nat64Lab:
 
 @pytest.fixture(scope="module")
 def narrow_lan(new_world: Callable[..., Nat64Lab]) -> Nat64Lab:
-    """A phone of 1,280 bytes, and a translator that was told."""
-    return new_world(phone_mtu=1280, mtus={"lan_mtu": 1280})
+    """A phone of 1,280 bytes."""
+    return new_world(phone_mtu=1280)
 
 
 def test_a_narrow_ipv4_network_is_said_with_the_header_difference(narrow_uplink: Nat64Lab) -> None:
@@ -117,7 +117,7 @@ def test_a_narrow_lan(narrow_lan: Nat64Lab) -> None:
 
 def test_segments_are_clamped_in_the_handshake(new_world: Callable[..., Nat64Lab]) -> None:
     """The server never hears of more than fits the LAN, even where no ICMP error would come back."""
-    world = new_world(mtus={"lan_mtu": 1400})
+    world = new_world(gate_mtu=1400)
     capture = world.lab.popen(
         "server", ["sh", "-c", "exec tcpdump -Z root -lnvc1 'tcp[13] = 2' >$TMPDIR/syn 2>$TMPDIR/err"]
     )

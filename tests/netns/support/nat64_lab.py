@@ -9,27 +9,25 @@ import socket
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from patchbay_runner.kernel import nftables
-from patchbay_runner.kernel.nat64 import CLIENT_POOL, INTERFACE, WELL_KNOWN_PREFIX, Nat64, Nat64Config
+from patchbay_runner.kernel.nat64 import CLIENT_POOL, WELL_KNOWN_PREFIX
 from patchbay_runner.kernel.sandbox import Sandbox, SandboxContext, Zygote
-from patchbay_runner.lab.addressing import wan_interface
 from patchbay_runner.lab.agent import Agent
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import Lab, LabOptions
-from patchbay_runner.lab.nat import NatPlacement, nat_ruleset
-from patchbay_runner.model.nat import nat_mode
-from patchbay_runner.model.topology import Device, Interface, Router, Topology
+from patchbay_runner.model.topology import Device, Interface, NatV6, Router, Topology
 
 GATE = "gate"
 
 
-def topology(*, phones: int = 1, wan_mtu: int | None = None, phone_mtu: int | None = None) -> Topology:
+def topology(
+    *, phones: int = 1, gate_mtu: int | None = None, wan_mtu: int | None = None, phone_mtu: int | None = None
+) -> Topology:
     """Phones behind `gate`; `server` behind `dc`, and `far` behind a further router `hop`."""
     names = [f"phone{i}" if i else "phone" for i in range(phones)]
     return Topology(
         routers=(
-            Router(name=GATE),
+            Router(name=GATE, nat_v6=NatV6.NAT64, mtu=gate_mtu),
             Router(name="dc", mtu=wan_mtu),
             Router(name="hop", upstream="dc"),
         ),
@@ -42,59 +40,35 @@ def topology(*, phones: int = 1, wan_mtu: int | None = None, phone_mtu: int | No
 
 
 def serve_nat64_lab(context: SandboxContext) -> int:
-    """A sandbox entry: its payload is a topology's keywords and those of the translator's configuration."""
-    asked = json.loads(context.payload)
-    made = topology(**asked["topology"])
-    lab = Lab.build(made, LabOptions(open_files=context.open_files))
-    config = Nat64Config(**asked["config"])
-    router = next(router for router in made.routers if router.name == GATE)
-    state = lab.state()
-    uplink = state["routers"][GATE]["uplink"]["ip"]
-    placement = NatPlacement(wan_interface(router), uplink, INTERFACE, (config.pool,))
-    home = nat_mode("full-cone").config
-    assert home is not None
-    netns = lab._namespaces[GATE]
-    nftables.load(netns, nat_ruleset(home, placement), GATE)
-    translators = _Translators(netns, config)
-    agent = Agent(program_environment(os.environ), LabOptions(open_files=context.open_files), lab)
-    questions = socket.socket(fileno=context.fds[0])
-    asyncio.run(_serve(agent, context.control, translators, questions))
+    """A sandbox entry: its payload is a topology's keywords."""
+    options = LabOptions(open_files=context.open_files)
+    lab = Lab.build(topology(**json.loads(context.payload)), options)
+    agent = Agent(program_environment(os.environ), options, lab)
+    asyncio.run(_serve(agent, context.control, socket.socket(fileno=context.fds[0])))
     return 0
 
 
-async def _serve(agent: Agent, control: socket.socket, translators: _Translators, questions: socket.socket) -> None:
-    asyncio.get_running_loop().add_reader(questions, translators.answer, questions)
+async def _serve(agent: Agent, control: socket.socket, questions: socket.socket) -> None:
+    await agent.lab.begin()
+    asyncio.get_running_loop().add_reader(questions, _answer, agent.lab, questions)
     await agent.serve(control)
 
 
-class _Translators:
-    """The router's translator, one after another."""
-
-    def __init__(self, netns: int, config: Nat64Config) -> None:
-        self._netns, self._config = netns, config
-        self._running = Nat64.start(netns, config, GATE)
-
-    def answer(self, questions: socket.socket) -> None:
-        answer: object = None
-        match questions.recv(10):
-            case b"stop":
-                self._running.stop()
-            case b"restart":
-                self._running.stop()
-                self._running = Nat64.start(self._netns, self._config, GATE)
-            case b"pid":
-                answer = self._running.pid
-            case b"counters":
-                answer = self._running.counters()
-        questions.send(json.dumps(answer).encode())
+def _answer(lab: Lab, questions: socket.socket) -> None:
+    """What nobody asks of a lab but its tests: which process translates, and what it has counted so far."""
+    answers = {
+        b"pid": lambda: lab._translators._running[GATE].pid,
+        b"counters": lambda: lab._translators.counters()[GATE],
+    }
+    questions.send(json.dumps(answers[questions.recv(10)]()).encode())
 
 
 class Nat64Lab:
     """The lab from outside."""
 
-    def __init__(self, zygote: Zygote, *, mtus: dict[str, int] | None = None, **asked: Any) -> None:
+    def __init__(self, zygote: Zygote, **asked: Any) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        payload = json.dumps({"topology": asked, "config": mtus or {}}).encode()
+        payload = json.dumps(asked).encode()
         with theirs:
             self.sandbox: Sandbox = zygote.sandbox("nat64", payload, (theirs.fileno(),))
         self._questions = ours
