@@ -36,7 +36,7 @@ from patchbay_runner.lab.routing import (
     prefix_mappings,
     routes_inside,
 )
-from patchbay_runner.model.topology import Device, Ipv6Provisioning, LabSettings, Router, Topology
+from patchbay_runner.model.topology import Device, Ipv6Provisioning, Router, Topology
 
 NodeKind = Literal["ix", "router", "device"]
 
@@ -205,9 +205,9 @@ class _Drawing:
 
     def _device_interface(self, port: Port, is_default: bool) -> InterfaceBlueprint:
         interface = self._member_interface(port, is_default)
-        settings = self._topology.lab
-        if port.v6 is None or settings == LabSettings():
+        if port.v6 is None or not self._device_sysctls:
             return interface
+        settings = self._topology.lab
         is_learning = settings.ipv6_provisioning is Ipv6Provisioning.RA
         routes = tuple(route for route in interface.routes if route.destination.version == 4 or not is_learning)
         return msgspec.structs.replace(

