@@ -78,6 +78,11 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
     learns_default: bool = False
 
     @property
+    def configures_itself(self) -> bool:
+        """Whether it says something before it has its IPv6 addresses, and so begins when its link carries frames."""
+        return self.port.is_slaac or self.has_dad
+
+    @property
     def is_lan(self) -> bool:
         """Whether it is the bridge of the node's own LAN."""
         return self.index == BRIDGE_INDEX and self.cable is None

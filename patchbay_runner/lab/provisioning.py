@@ -24,6 +24,11 @@ def default_route_sysctl(interface: str, is_accepted: bool) -> Sysctl:
     return f"ipv6/conf/{interface}/accept_ra_defrtr", str(int(is_accepted))
 
 
+def forming_sysctl(interface: str) -> Sysctl:
+    """Has an interface that is up make its link-local address, solicit routers, and form addresses from answers."""
+    return f"ipv6/conf/{interface}/addr_gen_mode", "0"
+
+
 def advertiser(router: Router, lan: Lan) -> AdvertiserConfig | None:
     """What the router says on its LAN, None where the LAN's devices do not configure themselves."""
     if not lan.is_slaac or lan.v6 is None:

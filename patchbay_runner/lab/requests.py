@@ -53,12 +53,18 @@ def cable_request(interface: InterfaceBlueprint, owner_netns: int) -> bytes:
 
 
 def address_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
-    """Gives an interface that exists its addresses; replaces those that it has already."""
+    """Gives an interface that exists the addresses that it has at once; replaces those that it has already."""
     port, index = interface.port, interface.index
     if port.v4 is not None:
         yield netlink.add_address(index, port.v4.packed, port.v4.network.prefixlen, replace=True)
-    if port.v6 is not None and port.link_local is not None and not port.is_slaac:
-        dad = interface.has_dad
+    if not interface.configures_itself:
+        yield from ipv6_address_requests(interface)
+
+
+def ipv6_address_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
+    """The same for IPv6 alone, also where the interface probes for duplicates. Safe to repeat."""
+    port, index, dad = interface.port, interface.index, interface.has_dad
+    if port.v6 is not None and port.link_local is not None:
         yield netlink.add_address(index, port.link_local.packed, 64, replace=True, dad=dad)
         yield netlink.add_address(index, port.v6.packed, port.v6.network.prefixlen, replace=True, dad=dad)
 
@@ -105,9 +111,8 @@ def settled_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
 
 
 def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
-    """Everything of a member's interface but its cable. Safe to repeat."""
-    if not interface.port.is_slaac:
-        yield netlink.no_generated_addresses(interface.index)
+    """Everything of a member's interface but its cable, and IPv6 addresses that come later. Safe to repeat."""
+    yield netlink.no_generated_addresses(interface.index)
     if interface.is_crowded:
         yield from _crowded_requests(interface)
     yield netlink.set_up(interface.index)

@@ -10,16 +10,20 @@ from typing import Literal
 import msgspec
 
 from patchbay_runner.kernel import netlink
+from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import IFA_F_DADFAILED, IFA_F_TENTATIVE, LinkAddress, NetlinkSocket
+from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab.addressing import Port
 from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint
+from patchbay_runner.lab.provisioning import forming_sysctl
+from patchbay_runner.lab.requests import ipv6_address_requests
 
 # Two addresses, a second of probing each, on a host that is busy.
 BUILD_PATIENCE_S = 30.0
 CHANGE_PATIENCE_S = 10.0
 
-# A host asks again after 4 s (RFC 4861, section 10), and its first question may meet a port that is not open yet.
+# A host asks again after 4 s (RFC 4861, section 10); an impaired link may have lost its question, or the answer.
 _FIRST_REMINDER_S = 0.1
 _REMINDER_SPACING_S = 0.2
 _SHORTEST_LOOK_S, _LONGEST_LOOK_S = 0.002, 0.05
@@ -85,10 +89,13 @@ class Settling:
     async def settle(self, patience_s: float) -> list[Missing]:
         """Waits until nothing is missing, or patience is at its end; returns what is missing then."""
         devices, self._devices = self._devices, {}
+        if not devices:
+            return []
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + patience_s
         look_s = _SHORTEST_LOOK_S
         reminders = _Reminders(self._advertising)
+        self._begin(devices)
         lacking = self._look(devices)
         while any(each.what != "unique address" for each in lacking) and loop.time() < give_up_s:
             reminders.send(lacking, loop.time())
@@ -96,6 +103,24 @@ class Settling:
             look_s = min(2 * look_s, _LONGEST_LOOK_S)
             lacking = self._look(each.port.node for each in lacking)
         return lacking
+
+    def _begin(self, devices: Iterable[str]) -> None:
+        """Has interfaces make their IPv6 addresses, now that their links carry frames. Safe to repeat.
+
+        What a kernel says before that is lost: nobody would object to an address, and it asks routers again after 4 s.
+        """
+        sysctls = Sysctls()
+        try:
+            for device in devices:
+                beginning = [each for each in self._interfaces_of(device) if each.configures_itself]
+                forming = [forming_sysctl(each.port.interface) for each in beginning if each.port.is_slaac]
+                given = [each for each in beginning if not each.port.is_slaac]
+                with entered(self._namespaces()[device]):
+                    sysctls.write(device, forming)
+                    with NetlinkSocket(device) as sock:
+                        sock.batch([request for each in given for request in ipv6_address_requests(each)])
+        finally:
+            sysctls.close()
 
     def _look(self, devices: Iterable[str]) -> list[Missing]:
         return [each for device in dict.fromkeys(devices) for each in self._missing_of(device)]

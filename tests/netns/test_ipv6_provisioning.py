@@ -325,8 +325,9 @@ def test_the_sim_that_shows_it(project: Project) -> None:
     events = project.events("ipv6-autoconfiguration")
     told = [each for each in events if each["kind"] == "router_advertisement"]
     assert {(each["router"], each["lifetime_s"]) for each in told} >= {("home", 60), ("office", 1800)}
-    # The first question may meet a port that is not open yet; whoever asks, asks from a link-local address.
+    # Every host asks once, when its link carries frames, and is heard.
     asked = [each for each in events if each["kind"] == "router_solicitation"]
+    assert sorted(each["router"] for each in asked) == ["dc", "home", "office"]
     assert all(each["source"].startswith("fe80::") for each in asked)
     created = next(each for each in events if each["kind"] == "lab_created")
     assert (created["ipv6_provisioning"], created["ipv6_dad"]) == ("ra", False)
