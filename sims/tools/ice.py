@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """Two peers connect as WebRTC does (ICE, RFC 8445, by aioice), and say as JSON how.
 
-ice.py rendezvous ADDRESS:PORT             passes lines between the two peers of a room
+ice.py rendezvous PORT                     passes lines between the two peers of a room
 ice.py peer ROOM RENDEZVOUS UDP TLS        UDP and TLS are the endpoints of one server for STUN and TURN
 
-An endpoint is ADDRESS:PORT, with an IPv6 address in brackets.
+An endpoint is NAME:PORT or ADDRESS:PORT.
 
 Peers try a direct path for three seconds, then one through a relay, which they reach by UDP, or by TLS when UDP is not
 answered. The interpreter is Debian's, which has the package python3-aioice.
@@ -12,6 +12,7 @@ answered. The interpreter is Debian's, which has the package python3-aioice.
 
 import asyncio
 import json
+import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ CREDENTIALS = {"turn_username": "peer", "turn_password": "secret"}
 
 
 def endpoint(text: str) -> tuple[str, int]:
-    address, _, port = text.rpartition(":")
-    return address.strip("[]"), int(port)
+    name, _, port = text.rpartition(":")
+    address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0][4]
+    return address[0], int(port)
 
 
-async def rendezvous(place: str) -> None:
+async def rendezvous(port: str) -> None:
     waiting: dict[bytes, Any] = {}
 
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,8 +50,7 @@ async def rendezvous(place: str) -> None:
             writer.write(line)
         writer.close()
 
-    address, port = endpoint(place)
-    server = await asyncio.start_server(joined, address, port)
+    server = await asyncio.start_server(joined, port=int(port))
     print("serving", flush=True)
     await server.serve_forever()
 

@@ -21,7 +21,7 @@ Ended = Callable[["str | Without"], tuple[Project, subprocess.CompletedProcess[s
 
 
 # Most of the time sims wait for something not to happen.
-AT_ONCE = 3
+AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,14 @@ CASES = [
         'router = "hotel"\nfirewall = { allow_tcp = [] }',
         "after",
     ),
+    Without("v6-only-nat64", 'preset = "public-v4"', 'preset = "public"', "assert"),
+    Without("v6-only-nat64", 'nat_v6 = "none"', 'nat_v6 = "nat64"', "assert"),
+    Without(
+        "v6-only-nat64",
+        'router = "carrier"\nnat_v6 = "nat64"',
+        'router = "carrier"\nnat_v6 = "none"',
+        "with-nat64-again",
+    ),
     Without("pmtu-black-hole", "block_icmp_frag_needed = true\n", "", "large"),
     Without("pmtu-black-hole", "maxseg size set 1380", "maxseg size set 1460", "large-with-clamping"),
     Without(
@@ -125,16 +133,19 @@ def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def run(sim: str | Without, directory: Path) -> tuple[Project, subprocess.CompletedProcess[str]]:
-    project = Project(directory)
+    (directory / "sims").symlink_to(SIMS)
     file = SIMS / "patterns" / f"{sim}.toml" if isinstance(sim, str) else written(sim, directory)
-    return project, project.run(file, "--project-root", CHECKOUT)
+    project = Project(directory)
+    return project, project.run(file)
 
 
 @pytest.mark.parametrize("sim", PATTERNS)
 def test_a_pattern_passes(ended: Ended, sim: str) -> None:
     """Overloaded: all steps passed, though the host was too busy to emulate a link on time."""
-    _, process = ended(sim)
+    project, process = ended(sim)
     assert process.returncode in (0, OVERLOADED), process.stdout + process.stderr
+    left = {path.name for path in project.root.iterdir()} - {"sims", ".patchbay-work"}
+    assert not left, "servers write where they are told to, not into the project"
 
 
 @pytest.mark.parametrize("sim", CASES, ids=str)
@@ -156,5 +167,5 @@ def written(case: Without, directory: Path) -> Path:
     if not case.variant:
         return sim
     plan = [sys.executable, "-m", "patchbay_runner", "plan", str(sim), "--toml", str(directory / "variants")]
-    subprocess.run(plan, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30)
+    subprocess.run(plan, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30)
     return directory / "variants" / f"{case.pattern}-{case.variant}.toml"
