@@ -9,19 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import struct
-import threading
-import time
 from collections.abc import Callable, Iterator
 from math import sqrt
 from typing import Any
 
 from patchbay_runner.model.links import DirectionStatistics, LinkCondition
-from tests.netns.support.link_world import SO_TIMESTAMPNS, LinkWorld
+from tests.netns.support.link_probes import FRAME, PAYLOAD, TCP_SHARE, goodput_kbit, iperf, paced_delays_ms
+from tests.netns.support.link_world import LinkWorld
 
-FRAME, PAYLOAD, ETHERNET_IP_UDP = 1514, 1472, 42
-# What headers leave of a frame for the payload of TCP with timestamps.
-TCP_SHARE = 1448 / FRAME
 LOSS_PACKETS = 20_000
 SECONDS = 5
 
@@ -70,7 +65,7 @@ def rates() -> Iterator[Row]:
             train = world.train(count, size=PAYLOAD, gap_s=FRAME * 8 / rate_kbit / 1e3 / 1.3)
             yield _row("udp_kbit", rate_kbit, train.rate_kbit(FRAME), 0.03 * rate_kbit)
             world.apply(up=LinkCondition(rate_kbit=rate_kbit, latency_ms=5))
-            found = _iperf(world)["sum_received"]["bits_per_second"] / 1e3
+            found = goodput_kbit(world, SECONDS)
             yield _row("tcp_kbit", TCP_SHARE * rate_kbit, found, 0.05 * TCP_SHARE * rate_kbit)
 
 
@@ -103,7 +98,7 @@ def throughput() -> Iterator[Row]:
     for name, (condition, options) in asked.items():
         with LinkWorld(1) as world:
             world.apply(up=condition)
-            end = _iperf(world, *options)
+            end = iperf(world, SECONDS, *options)
             found = world.statistics()["d0.eth0"].up
             assert found is not None
             share = (
@@ -119,7 +114,7 @@ def many(links: int = 50) -> Iterator[Row]:
     asked_ms = 20 + FRAME * 8 / 5_000
     with LinkWorld(links) as world:
         world.apply_all([(f"d{i}", condition, None) for i in range(links)])
-        delays_ms = _paced(world, links, FRAME * 8 / 2_500_000)
+        delays_ms = paced_delays_ms(world, links, FRAME * 8 / 2_500_000, SECONDS)
         late = [found.up for found in world.statistics().values() if found.up is not None]
     ordered = sorted(delays_ms)
     yield _row("fifty_links_mean_ms", asked_ms, statistics.fmean(delays_ms), 1.0) | {
@@ -128,54 +123,6 @@ def many(links: int = 50) -> Iterator[Row]:
         "late_p99_ms": max(each.late_p99_ms for each in late),
         "overloaded": sum(each.overloaded for each in late),
     }
-
-
-def _paced(world: LinkWorld, links: int, gap_s: float) -> list[float]:
-    """Sends a datagram by every link each `gap_s`; returns the milliseconds that each took."""
-    receiver = world.lab.socket("server", "inet", "dgram")
-    receiver.setsockopt(1, 8, 16 << 20)  # SO_RCVBUF
-    receiver.setsockopt(1, SO_TIMESTAMPNS, 1)
-    receiver.bind((world.address("server"), 0))
-    receiver.settimeout(1.0)
-    found: list[float] = []
-
-    def collect() -> None:
-        while True:
-            try:
-                data, ancillary, _, _ = receiver.recvmsg(2048, 64)
-            except TimeoutError:
-                return
-            seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
-            found.append((seconds * 10**9 + nanoseconds - int.from_bytes(data[:8], "big")) / 1e6)
-
-    collector = threading.Thread(target=collect)
-    collector.start()
-    senders = [world.lab.socket(f"d{i}", "inet", "dgram") for i in range(links)]
-    for sender in senders:
-        sender.connect(receiver.getsockname())
-    next_s = time.perf_counter()
-    end_s = next_s + SECONDS
-    while next_s < end_s:
-        for sender in senders:
-            # The links' turns are spread over the gap, as those of links that know nothing of each other.
-            next_s += gap_s / links
-            if (left_s := next_s - time.perf_counter()) > 0:
-                time.sleep(left_s)
-            sender.send(time.time_ns().to_bytes(8, "big") + bytes(PAYLOAD - 8))
-    collector.join()
-    for sock in (receiver, *senders):
-        sock.close()
-    return found
-
-
-def _iperf(world: LinkWorld, *options: str) -> dict[str, Any]:
-    """The end of iperf3's report of an upload."""
-    server = world.lab.popen("server", ["iperf3", "-s", "-1"])
-    time.sleep(0.3)
-    done = world.lab.run("d0", ["iperf3", "-c", world.address("server"), "-J", "-t", str(SECONDS), *options])
-    server.wait()
-    end: dict[str, Any] = json.loads(done.stdout)["end"]
-    return end
 
 
 def _lateness(found: DirectionStatistics) -> Row:

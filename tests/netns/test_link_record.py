@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,33 @@ def test_a_sim_ends_at_once_when_an_emulator_dies(project: Project, when: str) -
     error = project.read("doomed/sim.json")["error"]
     assert error["phase"] == "internal"
     assert "link emulator has ended" in error["message"]
+
+
+@pytest.mark.skipif(ENGINE != "emulator", reason="netem is never late")
+def test_a_sim_on_a_starved_machine_is_overloaded(project: Project) -> None:
+    steps = """
+[[step]]
+action = "spawn"
+id = "pinger"
+device = "client"
+cmd = ["ping", "-q", "-c", "300", "-i", "0.01", "-W", "1", "$NETSIM_IP_SERVER"]
+[[step]]
+action = "wait-for"
+id = "pinger"
+"""
+    running = project.start(project.sim("starved", steps, TOPOLOGY))
+    wait_until(project.has_event("starved", "process_started"), 30)
+    emulators = project.emulators(running.pid)
+    for _ in range(5):
+        for pid in emulators:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        for pid in emulators:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+    ended = finish(running, 60)
+    assert ended.returncode == 5, ended.stdout + ended.stderr
+    sim = project.read("starved/sim.json")
+    assert sim["status"] == "overloaded"
+    assert "client.eth0 was" in sim["error"]["message"]
+    assert any(link["up"]["late_max_ms"] > 100 for link in sim["links"]["statistics"] if "up" in link)
