@@ -114,7 +114,9 @@ class Lab(RouterChanges):
         except ValueError as error:
             raise LabError(str(error)) from error
         check_names(network.topology)
-        self._become(network)
+        # No name is the kernel's business.
+        self._network = network
+        self._changed()
         self._emit("names_changed", device=device, names=[msgspec.to_builtins(record) for record in records])
 
     def addresses(self, node: str) -> list[IPv4Address | IPv6Address]:
