@@ -37,8 +37,10 @@ class Advertising:
         return interface.learns_default and advertiser is not None and advertiser.advertisement.lifetime_s > 0
 
     def tell(self, router: str, hosts: list[IPv6Address]) -> None:
-        """Sends hosts of the router's LAN what a solicitation of their own would have brought."""
-        advertiser = self._advertisers[router]
+        """Sends hosts of the router's LAN what a solicitation of their own would have brought, unless it is away."""
+        advertiser = self._advertisers.get(router)
+        if advertiser is None:
+            return
         if len(hosts) > _TOLD_ONE_BY_ONE:
             advertiser.advertise()
             return

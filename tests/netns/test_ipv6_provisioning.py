@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -237,6 +238,16 @@ def test_changes_keep_both_families_working(lab: LabClient) -> None:
     assert world.addresses("phone", "wlan0") == [world.planned("phone", "wlan0")]
     lab.change(commands.RemoveInterface("phone", "eth0"))
     assert is_online("eth1")
+
+
+def test_a_router_that_is_away_is_waited_for(lab: LabClient) -> None:
+    world = World(lab, device("phone", "cell", "home"))
+    with ThreadPoolExecutor(1) as other:
+        away = other.submit(lab.change, commands.RebootRouter("home", 1.5))
+        until(lambda: "state DOWN" in world.output("home", "ip", "link", "show", "lan"))
+        lab.set_default_route("phone", "eth1")
+        assert world.is_configured("phone", "eth1")
+        away.result(PATIENCE_S)
 
 
 def test_links_are_impaired_when_everybody_is_configured(lab: LabClient) -> None:
