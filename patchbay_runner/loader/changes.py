@@ -20,6 +20,7 @@ from patchbay_runner.model.steps import (
     Replug,
     SetDefaultRoute,
     SetNames,
+    SetNatV6,
 )
 from patchbay_runner.model.topology import Device, Interface
 
@@ -30,7 +31,7 @@ _replace = msgspec.structs.replace
 
 def is_changing(draft: Draft) -> bool:
     """Whether later steps are checked against another network than this one."""
-    return draft.action in _CHANGES or draft.action in (*REGION_ACTIONS, "set-dns")
+    return draft.action in _CHANGES or draft.action in (*REGION_ACTIONS, "set-dns", "set-nat-v6")
 
 
 def network_after(draft: Draft, network: Network) -> Network:
@@ -39,6 +40,8 @@ def network_after(draft: Draft, network: Network) -> Network:
         return _with_region_link(draft.step, network)
     if draft.action == "set-dns":
         return _with_names(draft, network)
+    if draft.action == "set-nat-v6":
+        return _with_translation(draft.step, network)
     if draft.step is None:
         doubtful = [draft.device] if draft.device else list(network.devices)
         return _replace(network, vague=network.vague.union(doubtful))
@@ -70,6 +73,14 @@ def addresses_taken(draft: Draft, network: Network) -> Counter[str]:
             renewed = step.interface or device.default_interface
             taken.update(each.gateway for each in device.interfaces if each.name == renewed)
     return taken
+
+
+def _with_translation(step: Any, network: Network) -> Network:
+    """What a router translates decides which families its uplink has."""
+    if not isinstance(step, SetNatV6) or step.router not in network.routers:
+        return network
+    changed = _replace(network.routers[step.router], nat_v6=step.nat_v6)
+    return _replace(network, routers={**network.routers, step.router: changed})
 
 
 def _with_region_link(step: Any, network: Network) -> Network:

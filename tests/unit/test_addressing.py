@@ -11,6 +11,7 @@ from hypothesis import given
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.addressing import IX, plan_addresses, routers_outside_in
 from patchbay_runner.model.nat import nat_mode
+from patchbay_runner.model.ranges import MAPPED_V6
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
 from tests.unit.topologies import one_lan, topologies
 
@@ -25,6 +26,15 @@ def test_no_two_lans_share_an_address(topology: Topology) -> None:
             if (network := getattr(lan, family)) is not None
         )
         assert all(left[1] < right[0] for left, right in pairwise(spans))
+
+
+@given(topologies())
+def test_what_prefixes_are_mapped_to_is_nobody_elses(topology: Topology) -> None:
+    plan = plan_addresses(topology)
+    mapped = [plan.mapped(router.name, lan.name) for router in topology.routers for lan in topology.routers]
+    assert len(set(mapped)) == len(mapped)
+    assert all(prefix.prefixlen == 64 and MAPPED_V6.supernet_of(prefix) for prefix in mapped)
+    assert not any(lan.v6 is not None and lan.v6.overlaps(MAPPED_V6) for lan in plan.lans.values())
 
 
 @given(topologies())

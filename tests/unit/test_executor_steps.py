@@ -30,6 +30,7 @@ from patchbay_runner.model.steps import (
     GenFile,
     LinkDown,
     LinkUp,
+    RebootRouter,
     RemoveInterface,
     RenewAddress,
     Replug,
@@ -42,11 +43,13 @@ from patchbay_runner.model.steps import (
     SetLinkCondition,
     SetNames,
     SetNat,
+    SetNatV6,
     SetUplink,
     Spawn,
     Wait,
     WaitFor,
 )
+from patchbay_runner.model.topology import NatV6
 from tests.unit.executor_support import Bench, sh
 
 
@@ -298,6 +301,8 @@ def test_changes_of_interfaces_routers_and_regions_reach_the_network(bench: Benc
         RenewAddress(device="web", interface="eth1"),
         SetNat(router="home", nat=nat_mode("corporate")),
         FlushNat(router="home"),
+        SetNatV6(router="home", nat_v6=NatV6.NAT64),
+        RebootRouter(router="home", down_for_s=1.5),
         SetDownlink(router="home", condition=LinkCondition(latency_ms=7)),
         SetUplink(router="home"),
         SetFirewall(router="home", firewall=firewall_mode("captive-portal")),
@@ -311,6 +316,8 @@ def test_changes_of_interfaces_routers_and_regions_reach_the_network(bench: Benc
         ("renew_address", "web", "eth1"),
         ("set_nat", "home", "corporate"),
         ("flush_nat", "home"),
+        ("set_nat_v6", "home", "nat64"),
+        ("reboot_router", "home", "1.5"),
         ("set_downlink", "home", "7"),
         ("set_uplink", "home", "None"),
         ("set_firewall", "home", "captive-portal"),
