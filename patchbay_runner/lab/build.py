@@ -18,7 +18,7 @@ from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab import requests
 from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, NodeBlueprint
-from patchbay_runner.lab.carriers import End, await_carriers, ends_of
+from patchbay_runner.lab.carriers import await_carriers, ends_of
 from patchbay_runner.lab.provisioning import default_route_sysctl
 
 # As long as the kernel takes it: an hour, in milliseconds.
@@ -49,7 +49,7 @@ class NetworkBuilder:
                 if node.bridges:
                     syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
                     self._open_lan(node)
-            await_carriers(self._last_to_carry(), self.namespaces.__getitem__)
+            self._await_carriers()
         finally:
             self._sysctls.close()
             self._sysctls_ahead.close()
@@ -57,15 +57,22 @@ class NetworkBuilder:
                 sock.close()
             syscalls.setns(home, syscalls.CLONE_NEWNET)
 
-    def _last_to_carry(self) -> Iterator[End]:
-        """The kernel's queue keeps its order: when these carry frames, all do that were made before."""
+    def _await_carriers(self) -> None:
+        """Returns when frames pass every cable, and every LAN that has members."""
         cables = [interface for node in self._nodes for interface in node.interfaces if interface.cable is not None]
-        if cables:
-            yield from ends_of(cables[-1])
-        for node in self._nodes:
-            for interface in node.interfaces:
-                if interface.is_lan and interface.neighbours:
-                    yield node.name, interface.index
+        if not cables:
+            return
+        # Of a cable the near end comes up last; those of one node in their order.
+        last = cables[-1]
+        with NetlinkSocket.inside(self.namespaces[last.port.node], last.port.node) as sock:
+            netlink.await_turn(sock, last.index)
+        lans = [
+            (node.name, interface.index)
+            for node in self._nodes
+            for interface in node.interfaces
+            if interface.is_lan and interface.neighbours
+        ]
+        await_carriers([*ends_of(last), *lans], self.namespaces.__getitem__)
 
     def _raise_nodes(self, home: int) -> None:
         exchange, *others = self._nodes

@@ -25,6 +25,7 @@ from patchbay_runner.kernel.netlink import (
     RouteKind,
     add_address,
     add_route,
+    await_carrier,
     bridge,
     delete_address,
     delete_link,
@@ -132,6 +133,7 @@ def test_lan_carries_packets_in_both_families() -> None:
         router_netns, router = build_router()
         one, two = build_member(router_netns, 1)[0], build_member(router_netns, 2)[0]
         open_lan(router)
+        await_carrier(router, 101, 102, BRIDGE)
         return [
             udp_arrives(one, two, member_v4(2)),
             udp_arrives(one, two, member_v6(2)),
@@ -147,6 +149,7 @@ def test_links_are_as_asked() -> None:
         router_netns, router = build_router()
         _, member = build_member(router_netns, 1, mtu=1400)
         open_lan(router)
+        await_carrier(router, 101)
         return {link.name: link for link in dump_links(member)}, {link.name: link for link in dump_links(router)}
 
     member, router = inside(lambda _: look())
@@ -241,6 +244,7 @@ def test_bridge_entry_keeps_frames_for_an_address_on_its_port() -> None:
         for number in (1, 2, 3):
             build_member(router_netns, number)
         open_lan(router)
+        await_carrier(router, 101, 102, 103, BRIDGE)
         nobody = bytes.fromhex("02000000ffff")
         router.batch([set_neighbour(BRIDGE, member_v4(3), nobody), set_bridge_entry(102, nobody)])
         before = {link.ifindex: link.counters.tx_packets for link in dump_links(router)}

@@ -21,7 +21,7 @@ from patchbay_runner.kernel.netlink.addresses import (
     set_bridge_entry,
     set_neighbour,
 )
-from patchbay_runner.kernel.netlink.carriers import CARRIER_PAUSE_S, await_carrier, carrier_pauses
+from patchbay_runner.kernel.netlink.carriers import CARRIER_PAUSE_S, await_carrier, await_turn, carrier_pauses
 from patchbay_runner.kernel.netlink.describe import describe
 from patchbay_runner.kernel.netlink.dumps import (
     Link,
@@ -66,6 +66,7 @@ __all__ = [
     "add_address",
     "add_route",
     "await_carrier",
+    "await_turn",
     "bridge",
     "carrier_pauses",
     "delete_address",

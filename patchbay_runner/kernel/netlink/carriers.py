@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.kernel.netlink.dumps import get_link
+from patchbay_runner.kernel.netlink.dumps import dump_links, get_link
 from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 
 CARRIER_PAUSE_S = 0.0005
@@ -17,6 +17,18 @@ _PATIENCE_S = 10.0
 def await_carrier(sock: NetlinkSocket, *indices: int) -> None:
     """Returns when frames pass the links of `indices`. Raises LabError when they do not in time."""
     for _ in carrier_pauses(sock, *indices):
+        time.sleep(CARRIER_PAUSE_S)
+
+
+def await_turn(sock: NetlinkSocket, index: int) -> None:
+    """Returns when frames pass the link and every link that was up before it: the kernel's queue keeps its order.
+
+    Reads all links of the namespace: asked for one, the kernel settles that one ahead of the others (Linux 6.8).
+    """
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while waiting := [link for link in dump_links(sock) if link.ifindex == index and not link.carries]:
+        if time.monotonic() > deadline_s:
+            raise LabError(f"{waiting[0].name} is up and carries nothing", sock.node)
         time.sleep(CARRIER_PAUSE_S)
 
 
