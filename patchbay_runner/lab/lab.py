@@ -17,8 +17,10 @@ from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
 from patchbay_runner.kernel.process import Home, NodeView, start
 from patchbay_runner.lab import replan
+from patchbay_runner.lab.device_changes import DeviceChanges
 from patchbay_runner.lab.name_service import NameService, Surroundings
 from patchbay_runner.lab.names import check_names
+from patchbay_runner.lab.region_changes import RegionChanges
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.router_changes import RouterChanges
 from patchbay_runner.lab.state import address_variables, ix_state
@@ -49,7 +51,7 @@ class LabOptions(msgspec.Struct, frozen=True):
     seed: int | None = None
 
 
-class Lab(RouterChanges):
+class Lab(DeviceChanges, RouterChanges, RegionChanges):
     """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen

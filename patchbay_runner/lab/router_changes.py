@@ -12,6 +12,7 @@ from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.carriers import carriers_up, ends_of
 from patchbay_runner.lab.running import RunningNetwork
 from patchbay_runner.model.firewall import Firewall
+from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import NatV6, Router
 
@@ -38,6 +39,16 @@ class RouterChanges(RunningNetwork):
         """Changes what a router lets through; flows that it knows are let through until they end."""
         self._change_router(router, firewall=firewall)
         self._emit("firewall_changed", router=router, firewall=firewall.mode)
+
+    def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
+        """Impairs what a router sends into its LAN, None clears it; traffic between members is not touched."""
+        self._links.set(self._lan_port(self._router(router)), condition, "down")
+        self._emit("downlink_condition_changed", router=router, condition=condition)
+
+    def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
+        """Impairs what a router sends to its upstream or the exchange, None clears it."""
+        self._links.set(self._uplink_port(self._router(router)), condition, "up")
+        self._emit("uplink_condition_changed", router=router, condition=condition)
 
     async def reboot_router(self, router: str, down_for_s: float) -> None:
         """Takes a router away with all that it has learned, and brings it back after a while as it was set up.

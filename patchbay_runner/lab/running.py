@@ -1,4 +1,4 @@
-"""A network that runs, and the changes that can be made to it. Every method returns when the kernel has done it."""
+"""A network that runs: what it is at a time, and how it becomes another."""
 
 from __future__ import annotations
 
@@ -17,22 +17,21 @@ from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.nat64 import Nat64Config
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
-from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port, plan_addresses
 from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
-from patchbay_runner.lab.carriers import End, await_carriers, ends_of
+from patchbay_runner.lab.carriers import End, await_carriers
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.settling import BUILD_PATIENCE_S, CHANGE_PATIENCE_S, Settling
-from patchbay_runner.lab.state import device_state, link_names, region_link_state, region_state, router_state
+from patchbay_runner.lab.state import device_state, region_link_state, region_state, router_state
 from patchbay_runner.lab.translators import Translators
-from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
+from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.regions import declared_regions
-from patchbay_runner.model.topology import Interface, LabSettings, Topology
+from patchbay_runner.model.topology import LabSettings, Topology
 
 
 class RunningNetwork:
@@ -123,90 +122,6 @@ class RunningNetwork:
             os.close(fd)
         self._namespaces.clear()
 
-    def link_down(self, device: str, interface: str) -> None:
-        """Takes an interface down: nothing is sent or received, and its routes are gone."""
-        self._send(device, [netlink.set_up(self._interface(device, interface).index, up=False)])
-        self._down.add((device, interface))
-        self._changed()
-        self._emit("link_down", device=device, iface=interface)
-
-    def link_up(self, device: str, interface: str) -> None:
-        """Brings an interface up with the addresses, neighbours and routes that the kernel forgot meanwhile."""
-        blueprint = self._interface(device, interface)
-        self._send(device, list(requests.member_requests(blueprint)))
-        self._await_carriers(*ends_of(blueprint))
-        self._down.discard((device, interface))
-        self._expect(device)
-        self._changed()
-        self._emit("link_up", device=device, iface=interface)
-
-    def set_default_route(self, device: str, interface: str) -> None:
-        """Moves the default routes of both families. Towards an interface that is down they appear when it is up."""
-        self._interface(device, interface)
-        self._become(replan.set_default_interface(self._network, device, interface))
-        self._emit("default_route_changed", device=device, iface=interface)
-
-    def replug(self, device: str, interface: str, router: str) -> None:
-        """Moves an interface to another router's LAN, with new addresses. One that is down stays down."""
-        before = self._interface(device, interface).port.lan
-        self._links.lift(self._link_port(device, interface))
-        self._become(replan.replug(self._network, device, interface, router))
-        if (device, interface) not in self._down:
-            self._await_carriers(*ends_of(self._interface(device, interface)))
-        self._links.restore(self._link_port(device, interface))
-        self._emit(
-            "interface_replugged",
-            device=device,
-            iface=interface,
-            from_router=before,
-            to_router=router,
-            **self._new_addresses(device, interface),
-        )
-
-    def add_interface(self, device: str, interface: str, router: str) -> None:
-        """Plugs a further interface into a router's LAN. The default route stays where it is."""
-        self._become(replan.add_interface(self._network, device, Interface(name=interface, gateway=router)))
-        self._await_carriers(*ends_of(self._interface(device, interface)))
-        self._emit(
-            "interface_added", device=device, iface=interface, router=router, **self._new_addresses(device, interface)
-        )
-
-    def remove_interface(self, device: str, interface: str) -> None:
-        """Takes an interface away; if it was the default one, the first that is left takes its place."""
-        port = self._link_port(device, interface)
-        changed = replan.remove_interface(self._network, device, interface)
-        self._links.lift(port)
-        self._become(changed)
-        self._links.forget(port)
-        self._down.discard((device, interface))
-        self._emit("interface_removed", device=device, iface_name=interface)
-
-    def renew_address(self, device: str, interface: str) -> None:
-        """Gives an interface new addresses on its LAN, as a renewed lease does; its routes stay."""
-        self._interface(device, interface)
-        self._become(replan.renew_address(self._network, device, interface))
-        self._emit("device_ip_changed", device=device, iface_name=interface, **self._new_addresses(device, interface))
-
-    def set_link_condition(
-        self, device: str, interface: str, condition: LinkCondition | None, direction: Direction = "up"
-    ) -> None:
-        """Impairs a device's link, None clears it. `up` is what the device sends, `down` what it receives.
-
-        It stays with the interface through `replug`.
-        """
-        self._links.set(self._link_port(device, interface), condition, direction)
-        self._emit("link_condition_changed", device=device, iface=interface, condition=condition, direction=direction)
-
-    def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
-        """Impairs what a router sends into its LAN, None clears it; traffic between members is not touched."""
-        self._links.set(self._lan_port(self._router(router)), condition, "down")
-        self._emit("downlink_condition_changed", router=router, condition=condition)
-
-    def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
-        """Impairs what a router sends to its upstream or the exchange, None clears it."""
-        self._links.set(self._uplink_port(self._router(router)), condition, "up")
-        self._emit("uplink_condition_changed", router=router, condition=condition)
-
     def link_report(self) -> LinkReport:
         """What has become of the packets of every link that is or was impaired."""
         return self._links.report()
@@ -219,30 +134,6 @@ class RunningNetwork:
         for link in report.statistics:
             self._emit("link_statistics", **msgspec.to_builtins(link))
         return overload(report.statistics)
-
-    def break_region_link(self, a: str, b: str) -> None:
-        """Parts two regions: from now on nothing gets from one to the other, what is under way included."""
-        cable = self._region_cable(a, b)
-        if self.is_broken(cable):
-            raise LabError(f"the link between the regions {a!r} and {b!r} is broken already")
-        for end in cable.ends:
-            self._send(end.node, [netlink.set_up(end.index, up=False)])
-            self._down.add((end.node, end.interface))
-        self._emit("region_link_broken", **link_names(cable))
-
-    def restore_region_link(self, a: str, b: str) -> None:
-        """Joins two regions that `break_region_link` has parted."""
-        cable = self._region_cable(a, b)
-        if not self.is_broken(cable):
-            raise LabError(f"the link between the regions {a!r} and {b!r} is not broken")
-        for end in cable.ends:
-            self._send(end.node, [netlink.set_up(end.index)])
-        for end in cable.ends:
-            interface = next(each for each in self._blueprint.nodes[end.node].interfaces if each.port == end)
-            self._send(end.node, list(requests.member_requests(interface)))
-            self._down.discard((end.node, end.interface))
-        self._await_carriers(*((end.node, end.index) for end in cable.ends))
-        self._emit("region_link_restored", **link_names(cable))
 
     def is_broken(self, cable: RegionCable) -> bool:
         """Whether a link between regions is broken."""
@@ -385,10 +276,3 @@ class RunningNetwork:
         if all(each.name != name for each in self.topology.routers):
             raise LabError("there is no such router", name)
         return name
-
-    def _new_addresses(self, device: str, interface: str) -> dict[str, str | None]:
-        port = self.plan.ports[device, interface]
-        return {
-            "new_ip": str(port.v4.ip) if port.v4 else None,
-            "new_ip_v6": str(port.v6.ip) if port.v6 else None,
-        }
