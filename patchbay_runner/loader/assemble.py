@@ -18,7 +18,8 @@ from patchbay_runner.loader.diagnostics import Report, VariantReport
 from patchbay_runner.loader.documents import Reader
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.matrix import Variant, expand, names
-from patchbay_runner.loader.network import Network, unbuilt_line
+from patchbay_runner.loader.network import Network
+from patchbay_runner.loader.networkchecks import unbuilt_line
 from patchbay_runner.loader.node import Node
 from patchbay_runner.loader.references import check_references
 from patchbay_runner.loader.simtable import SimTable, read_sim_table

@@ -7,7 +7,7 @@ from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, filled_text, filled_texts, name_choice, read_table
-from patchbay_runner.loader.network import unbuilt_line
+from patchbay_runner.loader.networkchecks import unbuilt_line
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.model.plan import Binary, BinaryMode, Prepare
 

@@ -10,7 +10,8 @@ import msgspec
 from patchbay_runner.loader import dns
 from patchbay_runner.loader.changes import addresses_taken
 from patchbay_runner.loader.diagnostics import Report, unknown
-from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, check_nat_v6, explain_variable
+from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
+from patchbay_runner.loader.networkchecks import check_nat_v6
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
 from patchbay_runner.model.interpolation import ip_variables

@@ -11,7 +11,8 @@ from patchbay_runner.loader.diagnostics import Report, did_you_mean
 from patchbay_runner.loader.documents import Document, Reader, is_file, toml_names
 from patchbay_runner.loader.extends import TOPOLOGY_FILE_KEYS, Source, check_section
 from patchbay_runner.loader.fields import unknown_key
-from patchbay_runner.loader.network import Network, check_network
+from patchbay_runner.loader.network import Network
+from patchbay_runner.loader.networkchecks import check_network
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.substitute import PerValues, mentions, substitute
 from patchbay_runner.loader.topology import read_topology
