@@ -39,9 +39,11 @@ class DirectionStatistics(msgspec.Struct, frozen=True, omit_defaults=True):
     """One direction of a link since it was first impaired. Bytes are frame bytes.
 
     `lost`, `reordered`, `duplicated` and `corrupted` were asked for; `overflowed` fell to the full queue; `overrun`
-    and `refused` were lost against the wish (by a machine too busy, by an interface that was down). The kernel's
-    engine tells only `dropped`, which is all its losses together. The lateness is the emulator's, and so is
-    `delay_total_ms`, what the link has added to all frames that it let pass.
+    and `refused` were lost against the wish (by a machine too busy, by an interface that was down), and `dropped`
+    is all losses together. `delay_total_ms` is what the link has added to all frames that it let pass.
+
+    The kernel's engine counts the bytes of what it let through, knows of the queue what it held when it was asked, and
+    tells neither reordered, duplicated and corrupted packets nor the delay, which nothing makes late there.
     """
 
     packets: int = 0

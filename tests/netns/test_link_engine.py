@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
+from itertools import accumulate
 from math import sqrt
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from patchbay_runner.errors import PatchbayError
 from patchbay_runner.model.links import LinkCondition
-from tests.netns.support.link_world import ENGINE, LinkWorld
+from tests.netns.support.link_world import ENGINE, SLOW, LinkWorld
 from tests.netns.support.measuring import nearest
 
 pytestmark = pytest.mark.netns
@@ -26,6 +26,14 @@ emulator_only = pytest.mark.skipif(ENGINE != "emulator", reason="it is about the
 
 FRAME = 1514
 PAYLOAD = 1472
+RATES_KBIT = [2_000, 20_000] if SLOW else [2_000, 20_000, 54_000, 200_000]
+# A late timer costs an emulated processor more than the bucket makes good.
+RATE_TOLERANCE = 0.06 if SLOW else 0.03
+
+
+def tolerance_ms(asked_ms: float) -> float:
+    """How far off a delay may be; on an emulated processor 2 ms or 2 %."""
+    return max(2.0, 0.02 * asked_ms) if SLOW else max(0.5, 0.005 * asked_ms)
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +51,14 @@ def world(shared: LinkWorld) -> Iterator[LinkWorld]:
 
 
 def typical_ms(world: LinkWorld, device: str = "d0", **kind: str) -> float:
-    """The mean of the faster half of 100 round trips: a busy machine holds some of them up."""
-    return statistics.fmean(sorted(world.round_trips_ms(device, 100, **kind))[:50])
+    """The mean of the faster half of 100 round trips, as a busy machine holds some up; the least where it does all."""
+    trips = sorted(world.round_trips_ms(device, 100, **kind))
+    return trips[0] if SLOW else statistics.fmean(trips[:50])
 
 
 def added_ms(world: LinkWorld, base_ms: float, asked_ms: float, device: str = "d0", **kind: str) -> float:
     """What a link adds to round trips."""
-    return nearest(asked_ms, lambda: typical_ms(world, device, **kind) - base_ms, max(0.5, 0.005 * asked_ms))
+    return nearest(asked_ms, lambda: typical_ms(world, device, **kind) - base_ms, tolerance_ms(asked_ms))
 
 
 @pytest.mark.parametrize("family", ["ip", "ip_v6"])
@@ -58,22 +67,22 @@ def test_latency_is_added_to_the_upload(world: LinkWorld, latency_ms: float, fam
     base_ms = typical_ms(world, family=family)
     world.apply(up=LinkCondition(latency_ms=latency_ms))
     found = added_ms(world, base_ms, latency_ms, family=family)
-    assert found == pytest.approx(latency_ms, abs=max(0.5, 0.005 * latency_ms))
+    assert found == pytest.approx(latency_ms, abs=tolerance_ms(latency_ms))
 
 
 def test_each_direction_has_a_latency_of_its_own(world: LinkWorld) -> None:
     base_ms = typical_ms(world)
     world.apply(up=LinkCondition(latency_ms=20), down=LinkCondition(latency_ms=50))
-    assert added_ms(world, base_ms, 70) == pytest.approx(70, abs=1)
+    assert added_ms(world, base_ms, 70) == pytest.approx(70, abs=2 * tolerance_ms(70))
     world.apply(down=LinkCondition(latency_ms=50))
-    assert added_ms(world, base_ms, 50) == pytest.approx(50, abs=1)
+    assert added_ms(world, base_ms, 50) == pytest.approx(50, abs=2 * tolerance_ms(50))
 
 
 def test_a_lan_condition_shapes_the_download_of_every_member_but_nothing_between_them(world: LinkWorld) -> None:
     base_ms = typical_ms(world)
     world.apply("", down=LinkCondition(latency_ms=30))
-    assert added_ms(world, base_ms, 30) == pytest.approx(30, abs=1)
-    assert typical_ms(world, "d1", to="d2") < 3
+    assert added_ms(world, base_ms, 30) == pytest.approx(30, abs=2 * tolerance_ms(30))
+    assert typical_ms(world, "d1", to="d2") < (15 if SLOW else 3)
 
 
 def test_a_lan_has_no_upload(world: LinkWorld) -> None:
@@ -85,7 +94,7 @@ def test_links_of_one_lan_add_up_between_their_devices(world: LinkWorld) -> None
     base_ms = typical_ms(world, to="d1")
     world.apply("d0", up=LinkCondition(latency_ms=10))
     world.apply("d1", up=LinkCondition(latency_ms=40), down=LinkCondition(latency_ms=20))
-    assert added_ms(world, base_ms, 70, to="d1") == pytest.approx(70, abs=1)
+    assert added_ms(world, base_ms, 70, to="d1") == pytest.approx(70, abs=2 * tolerance_ms(70))
 
 
 def test_jitter_spreads_evenly_and_keeps_the_order(world: LinkWorld) -> None:
@@ -95,23 +104,27 @@ def test_jitter_spreads_evenly_and_keeps_the_order(world: LinkWorld) -> None:
         trips = world.round_trips_ms("d0", 400)
         assert statistics.median(trips) > 19
         low, *_, high = statistics.quantiles(trips, n=20)
-        return high - low
+        # An emulated processor holds up the later half too much.
+        return 2 * (statistics.median(trips) - low) if SLOW else high - low
 
-    assert nearest(9, spread_ms, 1.0) == pytest.approx(9, abs=1.0)
+    tolerance = 4.0 if SLOW else 1.0
+    assert nearest(9, spread_ms, tolerance) == pytest.approx(9, abs=tolerance)
     train = world.train(500, gap_s=0.001)
     assert train.numbers == list(range(500))
 
 
-@pytest.mark.parametrize("rate_kbit", [2_000, 20_000, 54_000, 200_000])
+@pytest.mark.parametrize("rate_kbit", RATES_KBIT)
 def test_the_rate_of_datagrams_is_the_asked_one(world: LinkWorld, rate_kbit: float) -> None:
-    world.apply(up=LinkCondition(rate_kbit=rate_kbit, buffer_ms=200))
+    world.apply(up=LinkCondition(rate_kbit=rate_kbit, buffer_ms=1_000 if SLOW else 200))
     count = max(60, min(4000, int(rate_kbit / 8 / FRAME * 300)))
+    # Faster than the rate, which a slow processor is only where it need not keep time.
+    gap_s = 0 if SLOW else FRAME * 8 / rate_kbit / 1e3 / 1.3
     found = nearest(
         rate_kbit,
-        lambda: world.train(count, size=PAYLOAD, gap_s=FRAME * 8 / rate_kbit / 1e3 / 1.3).rate_kbit(FRAME),
-        0.03 * rate_kbit,
+        lambda: world.train(count, size=PAYLOAD, gap_s=gap_s).rate_kbit(FRAME),
+        RATE_TOLERANCE * rate_kbit,
     )
-    assert found == pytest.approx(rate_kbit, rel=0.03)
+    assert found == pytest.approx(rate_kbit, rel=RATE_TOLERANCE)
 
 
 def test_a_full_queue_drops_and_says_how_full_it_was(world: LinkWorld) -> None:
@@ -156,6 +169,17 @@ def test_losses_come_in_bursts_of_the_asked_length(world: LinkWorld) -> None:
     assert statistics.fmean(runs) == pytest.approx(length, rel=0.1)
 
 
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_datagrams_handed_over_together_have_fates_of_their_own(world: LinkWorld, direction: str) -> None:
+    count = 6_000
+    world.apply(**{direction: LinkCondition(loss_pct=10)})
+    ends = ("d0", "server") if direction == "up" else ("server", "d0")
+    losses = world.train(count, size=1_200, gap_s=0.0002, together=10, source=ends[0], to=ends[1]).losses(count)
+    assert abs(sum(losses) - count / 10) <= 3.89 * sqrt(count * 0.1 * 0.9)
+    runs = [len(run) for run in "".join("x" if lost else " " for lost in losses).split()]
+    assert statistics.fmean(runs) == pytest.approx(1 / 0.9, abs=0.15)
+
+
 @emulator_only
 def test_the_same_seed_loses_the_same_packets() -> None:
     condition = LinkCondition(latency_ms=5, loss_pct=10)
@@ -174,7 +198,8 @@ def test_reordered_datagrams_overtake(world: LinkWorld) -> None:
     def overtaken() -> int:
         train = world.train(4000, gap_s=0.0005)
         assert sorted(train.numbers) == list(range(4000))
-        return sum(after < before for before, after in pairwise(train.numbers))
+        least_to_come = list(accumulate(reversed(train.numbers), min))[-2::-1]
+        return sum(number > least for number, least in zip(train.numbers, least_to_come, strict=False))
 
     assert nearest(200, overtaken, 70) == pytest.approx(200, abs=70)
 
@@ -196,8 +221,10 @@ def test_corrupted_datagrams_are_damaged_and_refused_by_the_receiver(world: Link
         assert counted.corrupted == pytest.approx(200, rel=0.35)
 
 
-@emulator_only
 def test_setting_and_lifting_a_condition_loses_and_doubles_nothing(world: LinkWorld) -> None:
+    # netem's first condition of a link is the one that takes the kernel a moment without a qdisc.
+    world.apply(up=LinkCondition(latency_ms=5), down=LinkCondition(latency_ms=5))
+
     def toggle() -> None:
         for turn in range(20):
             time.sleep(0.05)

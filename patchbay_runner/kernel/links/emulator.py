@@ -10,10 +10,10 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.links import splice as splicing
-from patchbay_runner.kernel.links.engine import LinkPort, is_wanted
+from patchbay_runner.kernel.links.engine import LinkPort, Way, is_wanted
 from patchbay_runner.kernel.links.relay import RelayCounters
 from patchbay_runner.kernel.links.shard import Shard
-from patchbay_runner.kernel.links.splice import Splice, Way
+from patchbay_runner.kernel.links.splice import Splice
 from patchbay_runner.model.links import DirectionStatistics, LinkCondition, LinkStatistics
 
 _WAYS: tuple[Way, ...] = ("up", "down")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from patchbay_runner.model.links import LinkCondition, LinkStatistics
+
+Way = Literal["up", "down"]
 
 
 class LinkPort(msgspec.Struct, frozen=True):

@@ -12,7 +12,6 @@ import struct
 from patchbay_runner.errors import KernelError
 
 _SIOCETHTOOL = 0x8946
-_SET_TX_CHECKSUM, _SET_SCATTER_GATHER, _SET_TSO, _SET_GSO = 0x17, 0x19, 0x1F, 0x24
 _STRINGS, _STRING_SET_SIZE, _SET_FEATURES = 0x1B, 0x37, 0x3B
 _FEATURES, _STRING_BYTES = 4, 32  # ETH_SS_FEATURES, ETH_GSTRING_LEN
 
@@ -23,18 +22,6 @@ _DESCRIBABLE = {
     "tx-tcp-mangleid-segmentation",
 }
 _INDESCRIBABLE = {"tx-gso-list", "tx-checksum-sctp", "tx-checksum-fcoe-crc"}
-
-
-def keep_segments_whole(interface: str, whole: bool) -> None:
-    """Switches the offloads of an interface's transmit side, in the current network namespace.
-
-    Without them the kernel cuts segments into frames and completes their checksums before the interface sees them.
-    """
-    # Each needs those before it, so they are switched off in the opposite order.
-    commands = (_SET_TX_CHECKSUM, _SET_SCATTER_GATHER, _SET_TSO, _SET_GSO)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        for command in commands if whole else reversed(commands):
-            _set(sock, interface, command, whole)
 
 
 def keep_describable_segments(interface: str) -> None:
@@ -71,10 +58,6 @@ def _feature_names(sock: socket.socket, interface: str) -> list[str]:
     found = _ethtool(sock, interface, struct.pack("=III", _STRINGS, _FEATURES, count) + bytes(count * _STRING_BYTES))
     names = (found[12 + _STRING_BYTES * number :][:_STRING_BYTES] for number in range(count))
     return [name.split(b"\0")[0].decode() for name in names]
-
-
-def _set(sock: socket.socket, interface: str, command: int, on: bool) -> None:
-    _ethtool(sock, interface, struct.pack("=II", command, on))
 
 
 def _ethtool(sock: socket.socket, interface: str, command: bytes) -> bytes:

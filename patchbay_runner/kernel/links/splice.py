@@ -16,20 +16,17 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import ExitStack
-from typing import Literal
 
 import msgspec
 
 from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel.links import tc
-from patchbay_runner.kernel.links.engine import LinkPort
+from patchbay_runner.kernel.links.engine import LinkPort, Way
 from patchbay_runner.kernel.links.frames import receiving_socket, sending_socket
 from patchbay_runner.kernel.links.offloads import keep_describable_segments
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.netlink import LinkEnd, NetlinkSocket, await_carrier, bridge, delete_link, set_up, veth
 from patchbay_runner.kernel.netlink.links import set_link
-
-Way = Literal["up", "down"]
 
 RETURNED_MARK = 0x7062
 _PREFERENCE = 1

@@ -97,6 +97,23 @@ def _resolution(body: bytes) -> str:
     return f"{table} of index {_number(settings[resolution.NDTPA_IFINDEX])}"
 
 
+def _qdisc(body: bytes) -> str:
+    ifindex, handle, parent = struct.unpack_from("=iII", body, 4)
+    kind = _text(wire.parse_attributes(body, 20).get(wire.TCA_KIND, b"")) or "qdisc"
+    number = f" {handle >> 16:x}:" if handle else ""
+    return f"{kind}{number} at {_tc_place(parent)} of index {ifindex}"
+
+
+def _filter(body: bytes) -> str:
+    ifindex, _, parent, info = struct.unpack_from("=iIII", body, 4)
+    kind = _text(wire.parse_attributes(body, 20).get(wire.TCA_KIND, b""))
+    return f"{kind} filter {info >> 16} at {_tc_place(parent)} of index {ifindex}".lstrip()
+
+
+def _tc_place(parent: int) -> str:
+    return _TC_PLACES.get(parent) or f"{parent >> 16:x}:{parent & 0xFFFF:x}"
+
+
 def _ip(family: int, address: bytes) -> str:
     if len(address) != (4 if family == wire.AF_INET else 16):
         return address.hex() or "?"
@@ -112,10 +129,19 @@ def _text(value: bytes) -> str:
     return value.rstrip(b"\0").decode(errors="replace")
 
 
+_TC_PLACES = {
+    wire.TC_H_ROOT: "the root",
+    wire.TC_H_CLSACT: "the hooks",
+    wire.CLSACT_INGRESS: "the ingress",
+    wire.CLSACT_EGRESS: "the egress",
+}
+
 _BODIES: dict[int, Callable[[bytes], str]] = {
     wire.RTM_NEWLINK: _link,
     wire.RTM_NEWADDR: _address,
     wire.RTM_NEWROUTE: _route,
     wire.RTM_NEWNEIGH: _neighbour,
     wire.RTM_NEWNEIGHTBL: _resolution,
+    wire.RTM_NEWQDISC: _qdisc,
+    wire.RTM_NEWTFILTER: _filter,
 }
