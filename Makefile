@@ -9,7 +9,7 @@ export PYTHON
 # Debian keeps nft, tcpdump and nginx where an ordinary user's PATH does not look.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help run test check bench system-packages venv clean
+.PHONY: help run test test-vm check bench system-packages venv clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -21,6 +21,11 @@ run: ## install what is missing, then run every sim in sims/ (ARGS=--verbose add
 test: ## install what is missing, then the whole test suite (as root: netns twice, as root and as an ordinary user)
 	@scripts/setup run test
 	@scripts/test
+
+test-vm: ## the kernel's own link engine on Debian's kernel, in a machine that QEMU emulates (ARGS goes to pytest)
+	@scripts/setup run test vm
+	@scripts/system-packages --unpack .vm vm-guest
+	.venv/bin/python -m tests.vm $(ARGS)
 
 check: ## ruff, strict mypy, the layer test
 	@scripts/setup
@@ -35,12 +40,12 @@ bench: ## measure; as root also against Mininet (ARGS goes to the benchmarks)
 	@if [ "$$(id -u)" = 0 ]; then scripts/system-packages bench; fi
 	.venv/bin/python -m benchmarks $(ARGS)
 
-system-packages: ## the part that needs root: Debian packages for run, test and check
-	@scripts/system-packages venv run test
+system-packages: ## the part that needs root: Debian packages for run, test, test-vm and check
+	@scripts/system-packages venv run test vm
 
 venv: ## .venv with the project and the developer tools in it
 	@scripts/setup
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
