@@ -15,7 +15,7 @@ from typing import Any
 
 from patchbay_runner.model.links import DirectionStatistics, LinkCondition
 from tests.netns.support.link_probes import FRAME, PAYLOAD, TCP_SHARE, goodput_kbit, iperf, paced_delays_ms
-from tests.netns.support.link_world import LinkWorld
+from tests.netns.support.link_world import ENGINE, LinkWorld
 
 LOSS_PACKETS = 20_000
 SECONDS = 5
@@ -24,17 +24,32 @@ Row = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Prints and returns a row for each measurement; `only` chooses groups of them."""
+    """Prints and returns a row for each measurement; `only` chooses groups, `markdown` is for docs/fidelity.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
+    parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args(arguments)
     report = {
         "benchmark": "links",
-        "engine": "emulator",
+        "engine": ENGINE,
         "rows": [row for name in options.only for row in GROUPS[name]()],
     }
-    print(json.dumps(report))
+    print("\n".join(map(_line, report["rows"])) if options.markdown else json.dumps(report))
     return report
+
+
+def _line(row: Row) -> str:
+    """A row of a Markdown table."""
+    known = ("what", "asked", "at_most", "at_least", "measured", "tolerance", "within")
+    if "asked" in row:
+        asked, tolerance = f"{row['asked']:,}", f"± {row['tolerance']:,}"
+    elif "at_most" in row:
+        asked, tolerance = f"at most {row['at_most']:,}", ""
+    else:
+        asked, tolerance = f"at least {row['at_least']:,}", ""
+    more = ", ".join(f"{name} {value:,}" for name, value in row.items() if name not in known)
+    measured = f"{row['measured']:,} ({more})" if more else f"{row['measured']:,}"
+    return f"| {row['what']} | {asked} | {measured} | {tolerance} | {ENGINE} |"
 
 
 def delays() -> Iterator[Row]:
@@ -44,7 +59,7 @@ def delays() -> Iterator[Row]:
         for latency_ms in (5, 20, 100, 300):
             world.apply(up=LinkCondition(latency_ms=latency_ms))
             found = statistics.median(world.mean_ms() - base_ms for _ in range(3))
-            yield _row("delay_ms", latency_ms, found, max(0.5, 0.005 * latency_ms))
+            yield _row("one-way delay, ms", latency_ms, found, max(0.5, 0.005 * latency_ms))
 
 
 def jitter() -> Iterator[Row]:
@@ -53,7 +68,7 @@ def jitter() -> Iterator[Row]:
         world.apply(up=LinkCondition(latency_ms=20, jitter_ms=5))
         trips = world.round_trips_ms("d0", 500)
         low, *_, high = statistics.quantiles(trips, n=20)
-        yield _row("jitter_p5_to_p95_ms", 9, high - low, 0.9)
+        yield _row("jitter of ±5 ms, 5th to 95th percentile, ms", 9, high - low, 0.9)
 
 
 def rates() -> Iterator[Row]:
@@ -63,10 +78,10 @@ def rates() -> Iterator[Row]:
             world.apply(up=LinkCondition(rate_kbit=rate_kbit, buffer_ms=200))
             count = max(100, min(6_000, int(rate_kbit / 8 / FRAME * 400)))
             train = world.train(count, size=PAYLOAD, gap_s=FRAME * 8 / rate_kbit / 1e3 / 1.3)
-            yield _row("udp_kbit", rate_kbit, train.rate_kbit(FRAME), 0.03 * rate_kbit)
+            yield _row("rate of datagrams, kbit/s", rate_kbit, train.rate_kbit(FRAME), 0.03 * rate_kbit)
             world.apply(up=LinkCondition(rate_kbit=rate_kbit, latency_ms=5))
             found = goodput_kbit(world, SECONDS)
-            yield _row("tcp_kbit", TCP_SHARE * rate_kbit, found, 0.05 * TCP_SHARE * rate_kbit)
+            yield _row("TCP goodput, kbit/s", TCP_SHARE * rate_kbit, found, 0.05 * TCP_SHARE * rate_kbit)
 
 
 def losses() -> Iterator[Row]:
@@ -76,36 +91,41 @@ def losses() -> Iterator[Row]:
             world.apply(up=LinkCondition(loss_pct=loss_pct))
             lost = sum(world.train(LOSS_PACKETS, gap_s=0.00003).losses(LOSS_PACKETS))
             spread = 3.89 * sqrt(loss_pct / 100 * (1 - loss_pct / 100) / LOSS_PACKETS) * 100
-            yield _row("loss_pct", loss_pct, 100 * lost / LOSS_PACKETS, spread)
+            yield _row("loss, %", loss_pct, 100 * lost / LOSS_PACKETS, spread)
         for length in (2.0, 5.0):
             count = int(1_500 * length / 0.1)
             world.apply(up=LinkCondition(loss_pct=10, loss_burst=length))
             lost_ones = world.train(count, gap_s=0.00003).losses(count)
             runs = [len(run) for run in "".join("x" if lost else " " for lost in lost_ones).split()]
-            yield _row("burst_packets", length, statistics.fmean(runs), 0.1 * length) | {"bursts": len(runs)}
+            yield _row("mean loss burst, packets", length, statistics.fmean(runs), 0.1 * length) | {"bursts": len(runs)}
 
 
 def throughput() -> Iterator[Row]:
-    """A link of 20 ms: frames of 1,514 bytes at 250 Mbit/s, as many as pass, by TCP, and segments left whole."""
-    cut = LinkCondition(latency_ms=20, rate_kbit=10_000_000)
-    whole = LinkCondition(latency_ms=20)
-    asked = {
-        "udp_250": (cut, ("-u", "-b", "250M", "-l", str(PAYLOAD))),
-        "udp_most": (cut, ("-u", "-b", "800M", "-l", str(PAYLOAD))),
-        "tcp_cut": (cut, ()),
-        "tcp_whole": (whole, ()),
+    """A link of 20 ms: frames of 1,514 bytes at 250 Mbit/s, as many as TCP gets through, and with a delay alone."""
+    frames = LinkCondition(latency_ms=20, rate_kbit=10_000_000)
+    rate, found = _upload(frames, "-u", "-b", "250M", "-l", str(PAYLOAD))
+    yield _row("250 Mbit/s frame by frame, 20 ms, Mbit/s", 250, rate, 7.5)
+    yield _at_most("lateness of these frames at p99, ms", 5, found.late_p99_ms) | {"late_p50_ms": found.late_p50_ms}
+    rate, found = _upload(frames, "-u", "-b", "700M", "-l", str(PAYLOAD))
+    yield _at_least("700 Mbit/s of datagrams frame by frame, Mbit/s", 0, rate) | {
+        "late_p99_ms": found.late_p99_ms,
+        "overrun": found.overrun,
     }
-    for name, (condition, options) in asked.items():
-        with LinkWorld(1) as world:
-            world.apply(up=condition)
-            end = iperf(world, SECONDS, *options)
-            found = world.statistics()["d0.eth0"].up
-            assert found is not None
-            share = (
-                1 - end["sum"]["lost_percent"] / 100 if "lost_percent" in end["sum" if options else "sum_sent"] else 1
-            )
-            received = end["sum"]["bits_per_second"] * share if options else end["sum_received"]["bits_per_second"]
-            yield {"what": name, "measured_mbit": round(received / 1e6, 1), **_lateness(found)}
+    rate, _ = _upload(frames)
+    yield _at_least("TCP frame by frame, 20 ms, Mbit/s", 700, rate)
+    whole, _ = _upload(LinkCondition(latency_ms=20))
+    yield _at_least("TCP with a delay of 20 ms alone, Mbit/s", rate, whole)
+
+
+def _upload(condition: LinkCondition, *options: str) -> tuple[float, DirectionStatistics]:
+    with LinkWorld(1) as world:
+        world.apply(up=condition)
+        end = iperf(world, SECONDS, *options)
+        found = world.statistics()["d0.eth0"].up
+    assert found is not None
+    if options:
+        return end["sum"]["bits_per_second"] * (1 - end["sum"]["lost_percent"] / 100) / 1e6, found
+    return end["sum_received"]["bits_per_second"] / 1e6, found
 
 
 def many(links: int = 50) -> Iterator[Row]:
@@ -117,20 +137,11 @@ def many(links: int = 50) -> Iterator[Row]:
         delays_ms = paced_delays_ms(world, links, FRAME * 8 / 2_500_000, SECONDS)
         late = [found.up for found in world.statistics().values() if found.up is not None]
     ordered = sorted(delays_ms)
-    yield _row("fifty_links_mean_ms", asked_ms, statistics.fmean(delays_ms), 1.0) | {
+    yield _row("50 links at half of 5 Mbit/s, 20 ms: mean delay, ms", asked_ms, statistics.fmean(delays_ms), 1.0) | {
         "p99_ms": round(ordered[int(0.99 * len(ordered))], 2),
         "packets": len(ordered),
         "late_p99_ms": max(each.late_p99_ms for each in late),
         "overloaded": sum(each.overloaded for each in late),
-    }
-
-
-def _lateness(found: DirectionStatistics) -> Row:
-    return {
-        "late_p50_ms": found.late_p50_ms,
-        "late_p99_ms": found.late_p99_ms,
-        "packets": found.packets,
-        "overrun": found.overrun,
     }
 
 
@@ -142,6 +153,14 @@ def _row(what: str, asked: float, measured: float, tolerance: float) -> Row:
         "tolerance": round(tolerance, 3),
         "within": abs(measured - asked) <= tolerance,
     }
+
+
+def _at_most(what: str, limit: float, measured: float) -> Row:
+    return {"what": what, "at_most": limit, "measured": round(measured, 3), "within": measured <= limit}
+
+
+def _at_least(what: str, limit: float, measured: float) -> Row:
+    return {"what": what, "at_least": round(limit, 1), "measured": round(measured, 1), "within": measured >= limit}
 
 
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {

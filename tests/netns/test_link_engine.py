@@ -139,8 +139,7 @@ def test_a_full_queue_drops_and_says_how_full_it_was(world: LinkWorld) -> None:
         assert counted.queue_peak_bytes == pytest.approx(held * FRAME, rel=0.15)
 
 
-@pytest.mark.parametrize("direction", ["up", "down"])
-@pytest.mark.parametrize("loss_pct", [0.5, 2, 10, 50])
+@pytest.mark.parametrize(("loss_pct", "direction"), [(0.5, "up"), (2, "up"), (10, "up"), (50, "up"), (10, "down")])
 def test_loss_is_within_the_binomial_interval(world: LinkWorld, loss_pct: float, direction: str) -> None:
     count = 20_000
     world.apply("d2", **{direction: LinkCondition(loss_pct=loss_pct)})
@@ -178,18 +177,6 @@ def test_datagrams_handed_over_together_have_fates_of_their_own(world: LinkWorld
     assert abs(sum(losses) - count / 10) <= 3.89 * sqrt(count * 0.1 * 0.9)
     runs = [len(run) for run in "".join("x" if lost else " " for lost in losses).split()]
     assert statistics.fmean(runs) == pytest.approx(1 / 0.9, abs=0.15)
-
-
-@emulator_only
-def test_the_same_seed_loses_the_same_packets() -> None:
-    condition = LinkCondition(latency_ms=5, loss_pct=10)
-    found = []
-    for seed in (3, 3, 4):
-        with LinkWorld(1, seed) as fresh:
-            fresh.apply(up=condition)
-            found.append(fresh.train(2000, gap_s=0.0001).numbers)
-    assert found[0] == found[1]
-    assert found[0] != found[2]
 
 
 def test_reordered_datagrams_overtake(world: LinkWorld) -> None:
