@@ -14,6 +14,7 @@ import tomli_w
 from rich.table import Table
 from rich.text import Text
 
+from patchbay_runner.cli.sharding import shard_options, take_part
 from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.cli.terminal import open_console
 from patchbay_runner.cli.text import counted, printable
@@ -22,6 +23,7 @@ from patchbay_runner.loader.resolved import resolved_document
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import action_of
 from patchbay_runner.results.files import make_directories, write_atomically
+from patchbay_runner.results.shards import Shard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,17 +42,21 @@ _MARK = "# written by patchbay plan"
     metavar="DIR",
     help="Writes each variant to DIR as a sim file with nothing left to resolve.",
 )
-def plan(sims: tuple[str, ...], *, as_json: bool, directory: Path | None) -> None:
+@shard_options
+def plan(
+    sims: tuple[str, ...], *, as_json: bool, directory: Path | None, shard: Shard | None, earlier_runs: tuple[Path, ...]
+) -> None:
     """Shows what SIMS (files, directories or globs) become: the steps of every variant. Nothing is run."""
     loaded = load(sims, cwd=Path.cwd())
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    plans = take_part(loaded.plans, shard, earlier_runs).plans
     if directory is not None:
-        _write_files(loaded.plans, directory)
+        _write_files(plans, directory)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(loaded.plans), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(plans), indent=2))
     elif directory is None:
-        _print_plans(loaded.plans, open_console())
+        _print_plans(plans, open_console())
 
 
 def _write_files(plans: Sequence[Plan], directory: Path) -> None:

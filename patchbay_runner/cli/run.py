@@ -16,6 +16,7 @@ from patchbay_runner.cli.parameters import duration_s
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
 from patchbay_runner.cli.session import Session
+from patchbay_runner.cli.sharding import Part, shard_options, take_part
 from patchbay_runner.cli.supervision import Interruption
 from patchbay_runner.errors import HostError, NotBuilt
 from patchbay_runner.kernel.sandbox import Zygote
@@ -23,6 +24,7 @@ from patchbay_runner.loader import load
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.results.files import Owner, calling_user
 from patchbay_runner.results.run import RunDirectory
+from patchbay_runner.results.shards import Shard
 
 
 @click.command()
@@ -48,6 +50,7 @@ from patchbay_runner.results.run import RunDirectory
     help="Where programs start and binaries are looked for; the working directory by default.",
 )
 @click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
+@shard_options
 @click.pass_obj
 def run(
     session: Session,
@@ -57,20 +60,23 @@ def run(
     timeout_s: float | None,
     project_root: Path,
     is_verbose: bool,
+    shard: Shard | None,
+    earlier_runs: tuple[Path, ...],
 ) -> int:
     """Runs SIMS: files, directories or globs of TOML files."""
     loaded = load(sims, cwd=Path.cwd())
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    refuse_unbuilt(loaded.plans)
+    part = take_part(loaded.plans, shard, earlier_runs)
+    refuse_unbuilt(part.plans)
     root = project_root.resolve()
-    binaries = resolve_binaries(loaded.plans, root, os.environ)
+    binaries = resolve_binaries(part.plans, root, os.environ)
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
         interruption = Interruption()
         interruption.note_signals()
-        directory = stack.enter_context(_new_run_directory(work_dir, loaded.plans, owner))
+        directory = stack.enter_context(_new_run_directory(work_dir, part, owner))
         session.run_directory = directory
         jobs = [
             SimJob(
@@ -89,9 +95,9 @@ def run(
             interruption.note_signals()
 
 
-def _new_run_directory(work_dir: Path, plans: Sequence[Plan], owner: Owner | None) -> RunDirectory:
+def _new_run_directory(work_dir: Path, part: Part, owner: Owner | None) -> RunDirectory:
     try:
-        return RunDirectory.create(work_dir, plans, owner)
+        return RunDirectory.create(work_dir, part.plans, owner, part.shard)
     except HostError as error:
         elsewhere = f"patchbay run --work-dir {Path(tempfile.gettempdir()) / 'patchbay'} ..."
         raise HostError(error.problem, error.remedy or elsewhere) from error

@@ -1,6 +1,7 @@
 """The JSON documents of a run directory, field by field as `docs/reference/output.md` describes them.
 
-`schema` counts the incompatible changes of a document. Times are UTC, durations milliseconds.
+`schema` counts the incompatible changes of a document. Times are UTC, durations milliseconds. A field that is added
+without such a change has a default, so that documents of earlier versions can be read.
 """
 
 from __future__ import annotations
@@ -68,8 +69,16 @@ class SimSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+class ShardOfRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the sims a run took. `digest` names the way in which they were dealt."""
+
+    index: int
+    total: int
+    digest: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """manifest.json"""
+    """manifest.json. `shard` is None for a run of all sims."""
 
     schema: int = 1
     run: str
@@ -79,6 +88,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     runtime_ms: int | None
     success: bool | None
     environment: Environment
+    shard: ShardOfRun | None = None
     simulations: tuple[SimSummary, ...]
 
 

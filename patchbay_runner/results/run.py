@@ -16,7 +16,7 @@ from patchbay_runner.errors import HostError, PatchbayError
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.results import documents, lock, reports
-from patchbay_runner.results.documents import RunStatus, SimSummary, Status, document_time
+from patchbay_runner.results.documents import RunStatus, ShardOfRun, SimSummary, Status, document_time
 from patchbay_runner.results.files import Owner, make_directories, point_symlink, write_atomically
 from patchbay_runner.results.names import UniqueNames, directory_name
 from patchbay_runner.results.sim import SimRecord
@@ -31,13 +31,16 @@ _INTERVALS_PER_WRITE = 10
 class RunDirectory:
     """Holds the lock from `create` to `close`. Every sim is listed from the start, as pending."""
 
-    def __init__(self, path: Path, lock_fd: int, plans: Sequence[Plan], owner: Owner | None) -> None:
+    def __init__(
+        self, path: Path, lock_fd: int, plans: Sequence[Plan], owner: Owner | None, shard: ShardOfRun | None = None
+    ) -> None:
         self.path = path
+        self._shard = shard
         names = UniqueNames()
         self.sims = tuple(SimRecord(plan, path / names.claim(directory_name(plan.name)), owner) for plan in plans)
         self._lock_fd = lock_fd
         self._owner = owner
-        self._environment = _environment()
+        self._environment = environment()
         self._started_at, self._started_s = datetime.now(UTC), time.monotonic()
         self._ended_at: datetime | None = None
         self._runtime_s: float | None = None
@@ -47,17 +50,16 @@ class RunDirectory:
         self.was_interrupted = False
 
     @classmethod
-    def create(cls, work_dir: Path, plans: Sequence[Plan], owner: Owner | None = None) -> RunDirectory:
+    def create(
+        cls, work_dir: Path, plans: Sequence[Plan], owner: Owner | None = None, shard: ShardOfRun | None = None
+    ) -> RunDirectory:
         """Makes `sim-<UTC time>[-n]` below `work_dir` and points `latest` at it.
 
         Raises HostError when it cannot be written.
         """
-        make_directories(work_dir, owner)
-        link = work_dir.resolve() / LATEST_NAME
-        if link.exists() and not link.is_symlink():
-            raise HostError(f"{link} is in the way of the link to the latest run", f"mv {link} {link}.old")
-        path = _make_new(link.parent, owner)
-        directory = cls(path, lock.hold(path, owner), plans, owner)
+        link = link_to_latest(work_dir, owner)
+        path = make_new(link.parent, owner)
+        directory = cls(path, lock.hold(path, owner), plans, owner, shard)
         directory.write()
         point_symlink(link, path.name, owner)
         return directory
@@ -119,6 +121,7 @@ class RunDirectory:
             runtime_ms=None if self._runtime_s is None else round(self._runtime_s * 1000),
             success=None if self._status is RunStatus.RUNNING else self.is_ok,
             environment=self._environment,
+            shard=self._shard,
             simulations=summaries,
         )
 
@@ -142,7 +145,16 @@ class RunDirectory:
         write_atomically(self.path / name, content, self._owner)
 
 
-def _make_new(work_dir: Path, owner: Owner | None) -> Path:
+def link_to_latest(work_dir: Path, owner: Owner | None) -> Path:
+    """Makes `work_dir`; returns the place of the link in it. Raises HostError when something else is there."""
+    make_directories(work_dir, owner)
+    link = work_dir.resolve() / LATEST_NAME
+    if link.exists() and not link.is_symlink():
+        raise HostError(f"{link} is in the way of the link to the latest run", f"mv {link} {link}.old")
+    return link
+
+
+def make_new(work_dir: Path, owner: Owner | None) -> Path:
     """Runs that start in the same second get `-2`, `-3`, …; mkdir decides who was first."""
     stem, number = f"sim-{datetime.now(UTC):%y%m%d-%H%M%S}", 1
     while True:
@@ -159,7 +171,8 @@ def _make_new(work_dir: Path, owner: Owner | None) -> Path:
         return path
 
 
-def _environment() -> documents.Environment:
+def environment() -> documents.Environment:
+    """Facts about this process and its machine."""
     uname = os.uname()
     return documents.Environment(
         os=uname.sysname.lower(),
