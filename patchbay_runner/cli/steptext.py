@@ -9,6 +9,7 @@ from typing import Any
 
 from patchbay_runner.model.durations import format_duration
 from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.signals import signal_name
 from patchbay_runner.model.steps import (
     AddInterface,
     Assert,
@@ -23,6 +24,7 @@ from patchbay_runner.model.steps import (
     RemoveInterface,
     RenewAddress,
     Replug,
+    Restart,
     RestoreRegionLink,
     SetDefaultRoute,
     SetDownlink,
@@ -32,8 +34,11 @@ from patchbay_runner.model.steps import (
     SetNat,
     SetNatV6,
     SetUplink,
+    Signal,
     Step,
+    Stop,
     Wait,
+    WaitForCapture,
 )
 
 _LONGEST = 160
@@ -58,6 +63,16 @@ def _summary(step: Step) -> str:
     return describe(step) if describe is not None else ""
 
 
+def _ending(step: Stop | Restart) -> str:
+    return f"{signal_name(step.signal)}, after {format_duration(step.grace_s)} SIGKILL"
+
+
+def _checks(step: Assert) -> str:
+    within = f" within {format_duration(step.within_s)}" if step.within_s is not None else ""
+    lasting = f" for {format_duration(step.for_s)}" if step.for_s else ""
+    return "; ".join(map(str, step.checks)) + within + lasting
+
+
 def _condition(condition: LinkCondition | None) -> str:
     if condition is None or condition.is_clear:
         return "clear"
@@ -67,7 +82,11 @@ def _condition(condition: LinkCondition | None) -> str:
 
 _SUMMARIES: dict[type[Step], Callable[[Any], str]] = {
     Wait: lambda step: format_duration(step.duration_s),
-    Assert: lambda step: "; ".join(map(str, step.checks)),
+    WaitForCapture: lambda step: step.capture if step.count == 1 else f"{step.capture}, {step.count} times",
+    Signal: lambda step: signal_name(step.signal) + (" to its process group" if step.group else ""),
+    Stop: _ending,
+    Restart: _ending,
+    Assert: _checks,
     GenCerts: lambda step: ", ".join((step.cn, *step.san)),
     GenFile: lambda step: step.content,
     LinkDown: lambda step: step.interface,

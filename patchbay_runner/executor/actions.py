@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from patchbay_runner.executor import asserting, generating, network_steps, processes, waiting
+from patchbay_runner.executor import asserting, controlling, generating, network_steps, processes, waiting
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model import steps
@@ -16,6 +16,10 @@ ACTIONS: Mapping[type[steps.Step], Action] = {
     steps.Run: processes.run,
     steps.Spawn: processes.spawn,
     steps.WaitFor: processes.wait_for,
+    steps.WaitForCapture: waiting.wait_for_capture,
+    steps.Signal: controlling.signal_,
+    steps.Stop: controlling.stop,
+    steps.Restart: controlling.restart,
     steps.Wait: waiting.wait,
     steps.Assert: asserting.assert_,
     steps.GenCerts: generating.gen_certs,

@@ -2,92 +2,37 @@
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-
-from patchbay_runner.errors import AssertionFailed, StepError
+from patchbay_runner.errors import AssertionFailed
+from patchbay_runner.executor.comparing import compare, cut, explain
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.session import Session
+from patchbay_runner.executor.watching import Watch
 from patchbay_runner.model.assertions import Assertion
-from patchbay_runner.model.recording import CaptureValue
 from patchbay_runner.model.steps import Assert
-from patchbay_runner.parsers import compile_pattern
-
-_HISTORY_SHOWN = 10
-_VALUE_SHOWN = 200
-
-_COMPARISONS: dict[str, Callable[[Decimal, Decimal], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 async def assert_(session: Session, step: Assert, resolver: Resolver) -> None:
     """Fails on the first check that does not hold."""
+    if step.within_s is not None:
+        await Watch(session, step, resolver).outcome()
+        return
     for check in step.checks:
         left = await resolver.capture(check.left)
         right = await resolver.text(check.right)
-        holds = compare(check, left, right)
-        session.recorder.emit(
-            "assertion_passed" if holds else "assertion_failed",
-            check=str(check),
-            value=_cut(left),
-            expected=_cut(right),
-        )
-        if not holds:
-            raise AssertionFailed(explain(check, right, session.captures.value(check.left)))
+        if not step.for_s:
+            _judge(session, check, left, right)
+    if step.for_s:
+        await Watch(session, step, resolver).outcome()
 
 
-def compare(check: Assertion, left: str, right: str) -> bool:
-    """Whether `left operator right` holds. Raises StepError when the operator cannot compare the two."""
-    match check.operator:
-        case "==":
-            return left == right
-        case "!=":
-            return left != right
-        case "contains":
-            return right in left
-        case "matches":
-            return _pattern(right).search(left) is not None
-        case numeric:
-            return _COMPARISONS[numeric](_number(check, left), _number(check, right))
-
-
-def explain(check: Assertion, right: str, capture: CaptureValue) -> str:
-    """The expression, what it came to, and the newest values of the capture."""
-    lines = [f"assertion failed: {check}", f"  {check.left} is {_cut(capture.value)!r}"]
-    if right != check.right:
-        lines.append(f"  {check.right} is {_cut(right)!r}")
-    shown = capture.history[-_HISTORY_SHOWN:]
-    if capture.count > 1:
-        values = ", ".join(repr(_cut(value)) for value in shown)
-        which = f"last {len(shown)} of {capture.count}" if capture.count > len(shown) else f"{capture.count} values"
-        lines.append(f"  history ({which}): {values}")
-    else:
-        lines.append("  history: it was captured once")
-    return "\n".join(lines)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return compile_pattern(text)
-    except ValueError as error:
-        raise StepError(str(error)) from error
-
-
-def _number(check: Assertion, text: str) -> Decimal:
-    try:
-        number = Decimal(text.strip())
-    except InvalidOperation:
-        number = Decimal("nan")
-    if number.is_nan():
-        raise AssertionFailed(f"assertion failed: {check}\n  {_cut(text)!r} is not a number")
-    return number
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _VALUE_SHOWN else f"{text[:_VALUE_SHOWN]}…"
+def _judge(session: Session, check: Assertion, left: str, right: str) -> None:
+    """Tells how a check came out. Raises AssertionFailed when it does not hold."""
+    holds = compare(check, left, right)
+    session.recorder.emit(
+        "assertion_passed" if holds else "assertion_failed",
+        check=str(check),
+        value=cut(left),
+        expected=cut(right),
+    )
+    if not holds:
+        raise AssertionFailed(explain(check, right, session.captures.value(check.left)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from patchbay_runner.errors import CaptureMissing
@@ -37,6 +38,7 @@ class CaptureStore:
         self._producers: dict[str, Producer] = {}
         self._waiters: dict[str, list[asyncio.Future[None]]] = {}
         self._changed: set[str] = set()
+        self._watchers: list[Callable[[], None]] = []
 
     def add_producer(self, step: str, producer: Producer) -> None:
         """Makes captures of `step` worth waiting for."""
@@ -47,22 +49,43 @@ class CaptureStore:
         history = self._histories.get(key)
         if history is None:
             history = self._histories[key] = _History()
-        history.values.extend(values)
-        history.count += len(values)
+        if self._watchers:
+            self._record_watched(history, values)
+        else:
+            history.values.extend(values)
+            history.count += len(values)
         self._changed.add(key)
-        for waiter in self._waiters.pop(key, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+        self._wake(key)
+
+    def _record_watched(self, history: _History, values: Sequence[str]) -> None:
+        """One after the other, so that no value is missed."""
+        for value in values:
+            history.values.append(value)
+            history.count += 1
+            for watcher in tuple(self._watchers):
+                watcher()
+
+    @contextmanager
+    def watching(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Calls `watcher`, which must not raise, after every value and when a step can produce no more."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
 
     def settle(self, step: str) -> None:
         """Fails the waits for captures that `step` can no longer produce; called when its output or it has ended."""
         for key in [key for key in self._waiters if _step_of(key) == step]:
-            missing = self._missing(key)
-            if missing is None:
-                continue
-            for waiter in self._waiters.pop(key):
-                if not waiter.done():
-                    waiter.set_exception(missing)
+            if self.missing(key) is not None:
+                self._wake(key)
+        for watcher in tuple(self._watchers):
+            watcher()
+
+    def _wake(self, key: str) -> None:
+        for waiter in self._waiters.pop(key, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
     def latest(self, key: str) -> str | None:
         """The newest value; None when there is none yet."""
@@ -79,17 +102,18 @@ class CaptureStore:
         history = self._histories.get(key)
         return history.count if history else 0
 
-    async def wait(self, key: str) -> str:
-        """The newest value, waiting for the first. Raises CaptureMissing once it can no longer appear."""
-        latest = self.latest(key)
-        if latest is not None:
-            return latest
-        missing = self._missing(key)
-        if missing is not None:
-            raise missing
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(key, []).append(waiter)
-        await waiter
+    async def wait(self, key: str, count: int = 1) -> str:
+        """The newest value, waiting until there were `count`. Raises CaptureMissing once no more can appear."""
+        while self.count(key) < count:
+            missing = self.missing(key)
+            if missing is not None:
+                if self.count(key):
+                    message = f"{key} was captured {self.count(key)} of {count} times: {missing}"
+                    raise CaptureMissing(message, missing.output)
+                raise missing
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.setdefault(key, []).append(waiter)
+            await waiter
         return self._histories[key].values[-1]
 
     def last_lines(self, key: str) -> tuple[str, ...]:
@@ -103,12 +127,13 @@ class CaptureStore:
         self._changed = set()
         return changed
 
-    def _missing(self, key: str) -> CaptureMissing | None:
+    def missing(self, key: str) -> CaptureMissing | None:
+        """Why no more values of `key` can appear; None while they can."""
         producer = self._producers.get(_step_of(key))
         if producer is None:
             return CaptureMissing(f"{key} can never appear: no program of a step {_step_of(key)!r} has been started")
-        return producer.missing(key.partition(".")[2])
+        return producer.missing(key.rpartition(".")[2])
 
 
 def _step_of(key: str) -> str:
-    return key.partition(".")[0]
+    return key.rpartition(".")[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from patchbay_runner.model.steps import Stream
@@ -38,6 +39,14 @@ class EmptyLogs:
             return
         if not self._stand_in or not _give_away(log, str(path), self._stand_in):
             self._stand_in = log
+
+    def part(self, path: Path) -> None:
+        """Makes the log at `path`, which was opened before, a file of its own again."""
+        if self._stand_in == str(path):
+            self._stand_in = ""
+        with suppress(FileNotFoundError):
+            if path.stat().st_nlink > 1:
+                path.unlink()
 
 
 def _give_away(log: str, path: str, stand_in: str) -> bool:

@@ -52,21 +52,30 @@ class Resolver:
         """The same keys with resolved values."""
         return {key: await self.text(text) for key, text in texts.items()}
 
-    async def capture(self, key: str) -> str:
-        """The newest value of a capture."""
+    async def capture(self, key: str, count: int = 1) -> str:
+        """The newest value of a capture, once it was recorded `count` times."""
         latest = self._captures.latest(key)
-        if latest is not None:
+        if latest is not None and self._captures.count(key) >= count:
             return latest
         try:
             async with asyncio.timeout_at(self.deadline_s) as limit:
-                return await self._captures.wait(key)
+                return await self._captures.wait(key, count)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             output = self._captures.last_lines(key)
-            raise StepTimeout(f"{key} was not captured within {self._timeout_s:g} s", output) from error
+            how_often = f" {count} times" if count > 1 else ""
+            message = f"{key} was not captured{how_often} within {self._timeout_s:g} s"
+            raise StepTimeout(message, output) from error
 
-    async def _token(self, token: Token) -> str:
+    def known_text(self, text: str) -> str | None:
+        """The text as it resolves now; None while a capture in it has no value. Raises StepError as `text` does."""
+        if "$" not in text:
+            return text
+        parts = [self._known(token) for token in tokenize(text)]
+        return None if None in parts else "".join(part for part in parts if part is not None)
+
+    def _known(self, token: Token) -> str | None:
         match token:
             case Literal(text):
                 return text
@@ -75,7 +84,14 @@ class Resolver:
             case BinaryRef(name):
                 return self._binary(name)
             case CaptureRef(key):
-                return await self.capture(key)
+                return self._captures.latest(key)
+
+    async def _token(self, token: Token) -> str:
+        if isinstance(token, CaptureRef):
+            await self.capture(token.key)
+        known = self._known(token)
+        assert known is not None
+        return known
 
     def _variable(self, name: str) -> str:
         for spelling in (name, name.upper()):

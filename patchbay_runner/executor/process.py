@@ -88,6 +88,8 @@ class Process:
         self.elapsed_s = 0.0
         self.finished = asyncio.Event()
         self.document_error: StepError | None = None
+        # Its end was asked for, so that how it ended is no failure.
+        self.is_stopped = False
         self._observer = observer
         self._started_s = time.monotonic()
         self._is_draining = False
@@ -137,7 +139,12 @@ class Process:
                 return tuple(lines[-_TAIL_LINES:])
         return ()
 
-    def signal_group(self, number: signal.Signals) -> None:
+    def signal_program(self, number: int) -> None:
+        """Signals the program alone; one that has ended does not mind."""
+        if self.exit_code is None:
+            os.kill(self.pid, number)
+
+    def signal_group(self, number: int) -> None:
         """Signals the program and every child that stayed in its process group."""
         if not self._group_is_gone:
             try:

@@ -18,33 +18,41 @@ _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 async def run(session: Session, step: Run, resolver: Resolver) -> None:
     """Starts the program and waits for its end."""
-    process = await _start(session, step, resolver)
+    process = await start(session, step, resolver)
     if step.timeout_s is None:
         await process.finished.wait()
     else:
         await _until_finished(process, resolver.deadline_s, step.timeout_s)
-    _conclude(session, process, step.expect_exit)
+    conclude(session, process, step.expect_exit)
 
 
 async def spawn(session: Session, step: Spawn, resolver: Resolver) -> None:
     """Starts the program and leaves it running."""
-    await _start(session, step, resolver)
+    await start(session, step, resolver)
     if step.ready_after_s:
         await asyncio.sleep(step.ready_after_s)
 
 
 async def wait_for(session: Session, step: WaitFor, resolver: Resolver) -> None:
     """Waits for the end of a spawned program."""
-    process = session.processes.get(step.id)
-    if process is None:
-        raise StepError(f"no step {step.id!r} has been spawned")
+    process = spawned(session, step.id)
     timeout_s = DEFAULT_TIMEOUT_S if step.timeout_s is None else step.timeout_s
     await _until_finished(process, resolver.deadline_s, timeout_s)
-    _conclude(session, process, process.step.expect_exit if step.expect_exit is None else step.expect_exit)
+    conclude(session, process, step.expect_exit)
 
 
-def _conclude(session: Session, process: Process, expected: ExpectedExit | None) -> None:
-    process.check_exit(expected)
+def spawned(session: Session, step_id: str) -> Process:
+    """The program of a spawn step. Raises StepError when there is none."""
+    process = session.processes.get(step_id)
+    if process is None:
+        raise StepError(f"no step {step_id!r} has been spawned")
+    return process
+
+
+def conclude(session: Session, process: Process, expected: ExpectedExit | None) -> None:
+    """Judges how an ended program ended, by its own step where `expected` is None, and collects its results."""
+    if expected is not None or not process.is_stopped:
+        process.check_exit(process.step.expect_exit if expected is None else expected)
     session.collect_results(process.step)
 
 
@@ -61,7 +69,8 @@ async def _until_finished(process: Process, deadline_s: float, timeout_s: float)
         raise StepTimeout(message, process.last_lines()) from error
 
 
-async def _start(session: Session, step: ProcessStep, resolver: Resolver) -> Process:
+async def start(session: Session, step: ProcessStep, resolver: Resolver) -> Process:
+    """Starts the step's program; its logs are appended to when it was started before."""
     argv = await resolver.command(step.cmd)
     if not argv:
         raise StepError("the command is empty")
@@ -103,7 +112,10 @@ def _open_channels(session: Session, step: ProcessStep, device: str) -> dict[Str
 def _open_channel(session: Session, step: ProcessStep, device: str, stream: Stream) -> Channel:
     parser = stream_parser(step.parser, step.captures, stream)
     path = session.recorder.log_path(device, step.id, stream)
-    session.empty_logs.provide(device, stream, path)
+    if step.id in session.processes:
+        session.empty_logs.part(path)
+    else:
+        session.empty_logs.provide(device, stream, path)
     log = session.recorder.open_log(device, step.id, stream)
     start = os.fstat(log).st_size
     node_log = session.node_logs.source(device, stream)

@@ -18,10 +18,22 @@ from patchbay_runner.loader.nodechecks import check_names, check_nodes
 from patchbay_runner.loader.steps.draft import Draft, Use
 from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.interpolation import rename_captures
-from patchbay_runner.model.steps import Assert, ProcessStep, RenewAddress, Replug, ResultKeys, SetLinkCondition, Step
+from patchbay_runner.model.steps import (
+    Assert,
+    ProcessStep,
+    RenewAddress,
+    Replug,
+    ResultKeys,
+    SetLinkCondition,
+    Step,
+    WaitForCapture,
+)
 
 RECORDING = ("run", "spawn", "gen-certs", "gen-file")
-_NOWHERE = ("wait", "wait-for", "assert", "set-nat", "set-nat-v6", "reboot-router", "flush-nat", "set-firewall")
+# What is done to a spawned program, which `id` names.
+AIMED = ("wait-for", "signal", "stop", "restart")
+_OF_ROUTERS = ("set-nat", "set-nat-v6", "reboot-router", "flush-nat", "set-firewall")
+_NOWHERE = (*AIMED, *_OF_ROUTERS, "wait", "wait-for-capture", "assert")
 _TEXTS = {
     "run": ("cmd", "env"),
     "spawn": ("cmd", "env"),
@@ -46,7 +58,7 @@ NONE_COUNTED = Counted()
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """One final step: the captures that it records, waits for and reads, the spawn that it starts or awaits.
+    """One final step: the captures that it records, waits for and reads, the spawn that it starts or is aimed at.
 
     `step` is None for a step that is wrong; what it refers to is checked all the same.
     """
@@ -58,7 +70,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     records: tuple[str, ...] = ()
     waits: tuple[Use, ...] = ()
     reads: tuple[Use, ...] = ()
-    awaits: str = ""
+    aims_at: str = ""
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -104,8 +116,10 @@ class _Placing:
         count = instances_of(self.draft, self.network)
         if count:
             yield from (self.instance(index) for index in range(count))
-        elif self.draft.action == "wait-for":
-            yield from self.wait_for()
+        elif self.draft.action in AIMED:
+            yield from self.aimed()
+        elif isinstance(self.step, WaitForCapture):
+            yield from self.wait_for_capture(self.step)
         else:
             yield self.single()
 
@@ -161,7 +175,15 @@ class _Placing:
         }
         return msgspec.structs.replace(step, **texts) if texts else step
 
-    def wait_for(self) -> Iterator[Part]:
+    def wait_for_capture(self, step: WaitForCapture) -> Iterator[Part]:
+        """One for each instance of a counted step."""
+        node = self.draft.place("capture")
+        for position, key in enumerate(self.all_of(step.capture)):
+            waits = self.required(lambda key: key) if position == 0 else []
+            aimed = self.expanded(msgspec.structs.replace(step, capture=key))
+            yield self.part(aimed, "", [*waits, Use("check", key, node)], [])
+
+    def aimed(self) -> Iterator[Part]:
         """One for each instance, when the id is that of a counted spawn or of a counted device."""
         named = [name for _, name in self.spawns if name == self.id]
         spawns = named or [name for device, name in self.spawns if device == self.id]
@@ -171,7 +193,7 @@ class _Placing:
         for position, target in enumerate(targets or [self.id]):
             step = self.expanded(msgspec.structs.replace(self.step, id=target))
             waits = self.required(lambda key: key) if position == 0 else []
-            yield Part(step=step, node=self.draft.node, action="wait-for", awaits=target, waits=tuple(waits))
+            yield Part(step=step, node=self.draft.node, action=self.draft.action, aims_at=target, waits=tuple(waits))
 
     def part(self, step: Step, step_id: str, waits: list[Use], reads: list[Use]) -> Part:
         records = self.draft.action in RECORDING

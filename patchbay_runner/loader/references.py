@@ -20,7 +20,7 @@ def check_references(parts: Sequence[Part], absent: Sequence[Draft], report: Rep
             if use.name not in recorded:
                 explainer.missing(use, position)
         recorded.update(part.records)
-        if part.awaits and (part.awaits not in ids or ids[part.awaits].action != "spawn"):
+        if part.aims_at and (part.aims_at not in ids or ids[part.aims_at].action != "spawn"):
             explainer.not_started(part, position)
         if part.id and ids.setdefault(part.id, part) is not part:
             explainer.duplicate(part, ids[part.id])
@@ -61,7 +61,7 @@ class _Explainer:
             self._unknown(use)
 
     def not_started(self, part: Part, position: int) -> None:
-        name = part.awaits
+        name = part.aims_at
         if self._is_excused(name):
             return
         node = part.node.value.get("id", part.node)

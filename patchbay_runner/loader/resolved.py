@@ -28,6 +28,7 @@ from patchbay_runner.model.steps import (
     RemoveInterface,
     RenewAddress,
     Replug,
+    Restart,
     RestoreRegionLink,
     Run,
     SetDefaultRoute,
@@ -38,10 +39,13 @@ from patchbay_runner.model.steps import (
     SetNat,
     SetNatV6,
     SetUplink,
+    Signal,
     Spawn,
     Step,
+    Stop,
     Wait,
     WaitFor,
+    WaitForCapture,
     action_of,
 )
 from patchbay_runner.model.topology import Device, IpSupport, LabSettings, NatV6, Region, Router, RouterAdvertisements
@@ -215,7 +219,16 @@ def _given(**values: Any) -> Table:
 
 
 def _assert(step: Assert) -> Table:
-    return {"checks": [str(check) for check in step.checks]}
+    times = _given(eventually=_duration(step.within_s)) | ({"for": _duration(step.for_s)} if step.for_s else {})
+    return {"checks": [str(check) for check in step.checks]} | times
+
+
+def _signal(step: Signal) -> Table:
+    return {"signal": step.signal} | ({"group": True} if step.group else {})
+
+
+def _stop(step: Stop) -> Table:
+    return _given(signal=step.signal, grace=_duration(step.grace_s), expect_exit=step.expect_exit)
 
 
 def _gen_certs(step: GenCerts) -> Table:
@@ -242,6 +255,10 @@ _BODIES: dict[type[Step], Callable[[Any], Table]] = {
     Run: _process,
     Spawn: _process,
     WaitFor: lambda step: _given(expect_exit=step.expect_exit),
+    WaitForCapture: lambda step: {"capture": step.capture, "count": step.count},
+    Signal: _signal,
+    Stop: _stop,
+    Restart: lambda step: {"signal": step.signal, "grace": _duration(step.grace_s)},
     Wait: lambda step: {"duration": _duration(step.duration_s)},
     Assert: _assert,
     GenCerts: _gen_certs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import SIGTERM
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,8 @@ Scalar = str | bool | int | float
 
 # How long a step waits for a capture, and wait-for for a process, when it does not say itself.
 DEFAULT_TIMEOUT_S = 300.0
+# How long a program that is stopped has to end before it is killed.
+STOP_GRACE_S = 5.0
 
 
 class Capture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +86,35 @@ class WaitFor(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait
     expect_exit: ExpectedExit | None = None
 
 
+class WaitForCapture(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait-for-capture"):
+    """Waits until `capture` has been recorded `count` times."""
+
+    capture: str
+    count: int = 1
+
+
+class Signal(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="signal"):
+    """Sends a signal to the spawned program of step `id`, with `group` to its process group."""
+
+    signal: int
+    group: bool = False
+
+
+class Stop(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="stop"):
+    """Ends the spawned program of step `id`: a signal to its process group, SIGKILL to what is left after `grace_s`."""
+
+    signal: int = int(SIGTERM)
+    grace_s: float = STOP_GRACE_S
+    expect_exit: ExpectedExit | None = None
+
+
+class Restart(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="restart"):
+    """Stops the spawned program of step `id` and starts it again."""
+
+    signal: int = int(SIGTERM)
+    grace_s: float = STOP_GRACE_S
+
+
 class Wait(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait"):
     """Sleeps."""
 
@@ -90,9 +122,15 @@ class Wait(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait"):
 
 
 class Assert(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="assert"):
-    """Fails unless every check holds."""
+    """Fails unless every check holds.
+
+    With `within_s` ("eventually") they need not hold before that time is over; with `for_s` they must hold all the
+    while.
+    """
 
     checks: tuple[Assertion, ...]
+    within_s: float | None = None
+    for_s: float = 0.0
 
 
 class GenCerts(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="gen-certs"):
@@ -243,6 +281,10 @@ Step = (
     Run
     | Spawn
     | WaitFor
+    | WaitForCapture
+    | Signal
+    | Stop
+    | Restart
     | Wait
     | Assert
     | GenCerts

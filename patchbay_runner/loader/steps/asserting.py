@@ -45,4 +45,6 @@ def build_assert(table: Table, report: Report) -> Built | None:
     for node, check in zip(nodes, checks, strict=True):
         uses.append(Use("check", check.left, node))
         uses += uses_of_text(check.right, node)
-    return Built(Assert(**table.base(), checks=tuple(checks)), uses=tuple(uses))
+    names = {"eventually": "within_s", "for": "for_s"}
+    times = {names[key]: seconds for key, seconds in table.take(*names).items()}
+    return Built(Assert(**table.base(), checks=tuple(checks), **times), uses=tuple(uses))

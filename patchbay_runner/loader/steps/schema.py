@@ -12,10 +12,12 @@ from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.dns import step_entries
 from patchbay_runner.loader.fields import (
     array,
+    boolean,
     choice,
     duration,
     filled_text,
     filled_texts,
+    integer,
     name_choice,
     positive_duration,
     text,
@@ -26,7 +28,16 @@ from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.names import is_step_id
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, quote
-from patchbay_runner.loader.steps import asserting, captures, changes, generating, links, processes, waiting
+from patchbay_runner.loader.steps import (
+    asserting,
+    captures,
+    changes,
+    controlling,
+    generating,
+    links,
+    processes,
+    waiting,
+)
 from patchbay_runner.loader.steps.draft import Built, Table
 from patchbay_runner.model.topology import NatV6
 
@@ -63,7 +74,7 @@ def step_id(node: Node, report: Report) -> str | None:
     return name
 
 
-def _capture_key(node: Node, report: Report) -> str | None:
+def capture_key(node: Node, report: Report) -> str | None:
     key = filled_text(node, report)
     if key is None:
         return None
@@ -88,7 +99,7 @@ FIELDS: dict[str, Any] = {
     "id": step_id,
     "device": filled_text,
     "env": text_table,
-    "requires": array(_capture_key, "captures"),
+    "requires": array(capture_key, "captures"),
     "when": _when,
     "timeout": positive_duration,
     "cmd": texts,
@@ -102,6 +113,13 @@ FIELDS: dict[str, Any] = {
     "duration": duration,
     "check": asserting.assertion,
     "checks": asserting.assertion_list,
+    "eventually": positive_duration,
+    "for": positive_duration,
+    "capture": capture_key,
+    "count": integer(1, 1_000_000_000),
+    "signal": controlling.signal_number,
+    "group": boolean,
+    "grace": duration,
     "interface": filled_text,
     "to": filled_text,
     "gateway": filled_text,
@@ -130,8 +148,20 @@ ACTIONS: dict[str, Action] = {
         Action("run", processes.build_run, _PROCESS, ("device", "cmd")),
         Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after"), ("id", "device", "cmd")),
         Action("wait-for", waiting.build_wait_for, ("expect_exit",), ("id",), ("device", "env")),
+        Action(
+            "wait-for-capture",
+            waiting.build_wait_for_capture,
+            ("capture", "count"),
+            ("capture",),
+            ("id", "device", "env"),
+        ),
+        Action("signal", controlling.build_signal, ("signal", "group"), ("id", "signal"), ("device", "env", "timeout")),
+        Action(
+            "stop", controlling.build_stop, ("signal", "grace", "expect_exit"), ("id",), ("device", "env", "timeout")
+        ),
+        Action("restart", controlling.build_restart, ("signal", "grace"), ("id",), ("device", "env")),
         Action("wait", waiting.build_wait, ("duration",), ("duration",), ("device", "env")),
-        Action("assert", asserting.build_assert, ("check", "checks"), (), ("device", "env")),
+        Action("assert", asserting.build_assert, ("check", "checks", "eventually", "for"), (), ("device", "env")),
         Action("gen-certs", generating.build_gen_certs, ("cn", "san"), ("id",), ("env",)),
         Action("gen-file", generating.build_gen_file, ("content",), ("id", "content"), ("env",)),
         Action("link-down", links.build_link_down, ("interface",), ("device", "interface"), ("env",)),

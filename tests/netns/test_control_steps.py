@@ -1,0 +1,201 @@
+"""Steps for spawned programs, with programs that people run: Redis, nginx, and whatever prints."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.netns.support.running import Project
+
+REDIS = """
+[[step]]
+action = "spawn"
+id = "redis"
+device = "server"
+cmd = ["sh", "-c", 'exec redis-server --bind "*" --protected-mode no --dir "$PATCHBAY_NODE_DIR" --dbfilename d.rdb']
+[step.captures.ready]
+regex = "Ready to accept connections"
+"""
+NGINX = """
+[[step]]
+action = "gen-file"
+id = "conf"
+content = '''
+pid nginx.pid; error_log error.log; worker_processes 2; daemon off;
+events {}
+http {
+  access_log off; client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+  include answer.conf;
+}
+'''
+"""
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    """In a directory that any user may enter: pytest's own are closed to servers that become another."""
+    with tempfile.TemporaryDirectory(prefix="pb") as name:
+        Path(name).chmod(0o755)
+        yield Project(Path(name))
+
+
+def passes(project: Project, *steps: str) -> dict[str, list[str]]:
+    """Runs steps between a public `server` and a `client` behind a home NAT; the histories of the captures."""
+    ended = project.run(project.sim("sim", "\n".join(steps)))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert project.processes() == {}
+    return {key: capture["history"] for key, capture in project.read("sim/results.json")["captures"].items()}
+
+
+def client(step_id: str, command: str, *more: str) -> str:
+    lines = ("[[step]]", f'id = "{step_id}"', 'device = "client"', f"cmd = ['sh', '-c', '''{command}''']", *more)
+    return "\n".join(lines)
+
+
+def control(action: str, step_id: str, *more: str) -> str:
+    return "\n".join(("[[step]]", f'action = "{action}"', f'id = "{step_id}"', *more))
+
+
+def wait_for_capture(key: str, count: int = 1) -> str:
+    return f'[[step]]\naction = "wait-for-capture"\ncapture = "{key}"\ncount = {count}\ntimeout = "30s"'
+
+
+def test_redis_keeps_its_data_over_a_restart_and_is_gone_when_stopped(project: Project) -> None:
+    """It saves on SIGTERM and exits with 0; the port refuses when it is stopped."""
+    histories = passes(
+        project,
+        REDIS,
+        wait_for_capture("redis.ready"),
+        client("set", "redis-cli -h $NETSIM_IP_server set answer 42"),
+        control("restart", "redis"),
+        wait_for_capture("redis.ready", 2),
+        client("get", "redis-cli -h $NETSIM_IP_server get answer", "[step.captures]", 'value.regex = "[0-9]+"'),
+        control("stop", "redis", "expect_exit = 0"),
+        client(
+            "refused",
+            "redis-cli -h $NETSIM_IP_server ping 2>&1",
+            'expect_exit = "any"',
+            "[step.captures]",
+            'how.regex = "refused"',
+        ),
+        control("wait-for", "redis"),
+    )
+    assert histories["get.value"] == ["42"]
+    assert histories["redis.exit_code"] == ["0", "0"]
+    assert histories["refused.how"] == ["refused"]
+    log = (project.latest / "sim/nodes/server/redis.stdout.log").read_text()
+    assert log.count("Ready to accept connections") == 2
+    events = project.events("sim")
+    assert [event["signal"] for event in events if event["kind"] == "process_signalled"] == ["SIGTERM", "SIGTERM"]
+
+
+def test_nginx_reloads_what_it_answers_on_sighup(project: Project) -> None:
+    """To the master alone, as its manual says; the workers are replaced."""
+    answer = 'server {{ listen 80; listen [::]:80; location / {{ return 200 "{}\\n"; }} }}'
+    write = "echo '{}' > $PATCHBAY_NODE_DIR/answer.conf"
+
+    def configure(number: int) -> str:
+        return f"""[[step]]
+id = "write-{number}"
+device = "server"
+cmd = ['sh', '-c', '''{write.format(answer.format(number))}''']"""
+
+    urls = "http://$NETSIM_IP_server/ http://[$NETSIM_IP6_server]/"
+    ask = f"until curl -sg {urls} | grep -c {{}} | grep -x 2; do sleep 0.05; done"
+    histories = passes(
+        project,
+        NGINX,
+        configure(1),
+        """[[step]]
+action = "spawn"
+id = "nginx"
+device = "server"
+cmd = ["sh", "-c", 'cd $PATCHBAY_NODE_DIR && cp ${conf.path} . && exec nginx -e stderr -p . -c content']""",
+        client("one", ask.format(1), 'timeout = "30s"'),
+        configure(2),
+        control("signal", "nginx", 'signal = "HUP"'),
+        client("two", ask.format(2), 'timeout = "30s"'),
+        control("stop", "nginx", 'signal = "QUIT"', "expect_exit = 0"),
+    )
+    assert histories["nginx.exit_code"] == ["0"]
+
+
+def test_an_assertion_waits_for_what_a_client_sees(project: Project) -> None:
+    """Pings get through again some time after the link comes up."""
+    ping = "ping -n -D -O -i 0.2 $NETSIM_IP_server"
+    histories = passes(
+        project,
+        f"""[[step]]
+action = "spawn"
+id = "ping"
+device = "client"
+cmd = ["sh", "-c", "exec {ping}"]
+[step.captures]
+state = {{ regex = "time=|no answer|Unreachable" }}
+[[step]]
+action = "assert"
+check = "ping.state == time="
+eventually = "20s"
+for = "600ms"
+[[step]]
+action = "link-down"
+device = "client"
+interface = "eth0"
+[[step]]
+action = "assert"
+check = "ping.state != time="
+eventually = "20s"
+[[step]]
+action = "link-up"
+device = "client"
+interface = "eth0"
+[[step]]
+action = "assert"
+check = "ping.state == time="
+eventually = "20s"
+for = "1s" """,
+        control("stop", "ping", 'signal = "INT"'),
+    )
+    assert histories["ping.state"][-1] == "time="
+    assert len(set(histories["ping.state"])) >= 2
+
+
+def test_an_assertion_that_does_not_last_fails_at_its_line(project: Project) -> None:
+    sim = project.sim(
+        "sim",
+        """[[step]]
+action = "spawn"
+id = "flaky"
+device = "client"
+cmd = ["sh", "-c", "echo state up; sleep 0.5; echo state down; exec sleep 100"]
+[step.captures]
+state = { regex = "state (.*)" }
+[[step]]
+action = "assert"
+check = "flaky.state == up"
+for = "60s" """,
+    )
+    ended = project.run(sim)
+    assert ended.returncode == 1
+    assert "assertion failed: flaky.state == up" in ended.stdout
+    assert "it had to hold for 60 s" in ended.stdout
+    assert project.read("sim/sim.json")["error"]["step"]["index"] == 1
+
+
+def test_a_frozen_program_answers_when_it_goes_on(project: Project) -> None:
+    histories = passes(
+        project,
+        REDIS,
+        wait_for_capture("redis.ready"),
+        control("signal", "redis", 'signal = "STOP"'),
+        client("silent", "timeout 1 redis-cli -h $NETSIM_IP_server ping", "expect_exit = 124"),
+        control("signal", "redis", 'signal = "CONT"'),
+        client(
+            "answer", "redis-cli -h $NETSIM_IP_server ping", 'timeout = "30s"', "[step.captures]", 'text.regex = "PONG"'
+        ),
+        control("stop", "redis"),
+    )
+    assert histories["answer.text"] == ["PONG"]
