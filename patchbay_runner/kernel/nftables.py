@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from patchbay_runner.errors import HostError, LabError
 from patchbay_runner.kernel.namespaces import entered
+from patchbay_runner.kernel.remedies import install_nftables
 
 _LIBRARY: Final = "libnftables.so.1"
 _OUTPUT_JSON: Final = 1 << 4  # NFT_CTX_OUTPUT_JSON
@@ -53,6 +54,16 @@ def run(netns_fd: int, commands: str, node: str = "", *, as_json: bool = False) 
     if status:
         raise LabError(f"nftables: {problem.strip() or 'refused without a reason'}", node)
     return output
+
+
+def has_library() -> bool:
+    """Whether libnftables serves in this process."""
+    return _library() is not None
+
+
+def find_program() -> str | None:
+    """The `nft` program, also where an ordinary user's PATH does not look."""
+    return shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
 
 
 @cache
@@ -103,9 +114,9 @@ def _in_memory(text: str) -> Iterator[str]:
 
 
 def _run_program(commands: str, as_json: bool) -> tuple[int, str, str]:
-    program = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
+    program = find_program()
     if program is None:
-        raise HostError("neither libnftables nor nft is installed", "apt-get install nftables")
+        raise HostError("neither libnftables nor nft is installed", install_nftables())
     # With --json the program takes its standard input for JSON too.
     arguments = ["--json", commands] if as_json else ["--file", "-"]
     text = None if as_json else commands

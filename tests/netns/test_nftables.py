@@ -11,6 +11,7 @@ from support.sandbox_inside import inside
 from patchbay_runner.errors import HostError, LabError
 from patchbay_runner.kernel import nftables
 from patchbay_runner.kernel.namespaces import new_network_namespace
+from patchbay_runner.kernel.remedies import install_nftables
 
 InNamespace = Callable[[Callable[[int], Any]], Any]
 
@@ -102,4 +103,4 @@ def test_host_without_nftables_is_told_what_to_install(monkeypatch: pytest.Monke
             nftables.load(netns, RULESET)
         return caught.value.remedy, caught.value.exit_code
 
-    assert inside(lambda _: look(new_network_namespace())) == ("apt-get install nftables", 4)
+    assert inside(lambda _: look(new_network_namespace())) == (install_nftables(), 4)

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from patchbay_runner.kernel import remedies
 from patchbay_runner.kernel.sandbox import diagnosis
 from patchbay_runner.kernel.sandbox.messages import SetupFailed
 
@@ -19,13 +20,13 @@ _UNSHARE = "unshare 0x7c020000"
             "mount proc on /proc",
             errno.EACCES,
             {"kernel.apparmor_restrict_unprivileged_userns": "1", "kernel.unprivileged_userns_clone": "1"},
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         ),
         (
             _UNSHARE,
             errno.EPERM,
             {"kernel.unprivileged_userns_clone": "0", "kernel.apparmor_restrict_unprivileged_userns": "0"},
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+            "sysctl -w kernel.unprivileged_userns_clone=1",
         ),
         (_UNSHARE, errno.EPERM, {}, "--security-opt seccomp=unconfined"),
         ("mount proc on /proc", errno.EPERM, {}, "--security-opt systempaths=unconfined"),
@@ -35,13 +36,13 @@ _UNSHARE = "unshare 0x7c020000"
             _UNSHARE,
             errno.ENOSPC,
             {"user.max_user_namespaces": "0"},
-            "sudo sysctl -w user.max_user_namespaces=65536",
+            "sysctl -w user.max_user_namespaces=65536",
         ),
         (
             _UNSHARE,
             errno.ENOSPC,
             {"user.max_user_namespaces": "100", "user.max_net_namespaces": "0"},
-            "sudo sysctl -w user.max_net_namespaces=65536",
+            "sysctl -w user.max_net_namespaces=65536",
         ),
         (_UNSHARE, errno.ENOSPC, {}, "a limit on namespaces is reached"),
         (_UNSHARE, errno.EINVAL, {}, "the kernel is built without"),
@@ -67,5 +68,5 @@ def test_detail_is_shown() -> None:
 
 
 def test_settings_of_the_kernel_are_read_and_missing_ones_are_none() -> None:
-    assert diagnosis.read_setting("kernel.ostype") == "Linux"
-    assert diagnosis.read_setting("kernel.no_such_setting") is None
+    assert remedies.read_setting("kernel.ostype") == "Linux"
+    assert remedies.read_setting("kernel.no_such_setting") is None

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
-from pathlib import Path
 
 from patchbay_runner.errors import HostError, KernelError
+from patchbay_runner.kernel.remedies import ReadSetting, of_namespace_limit, of_refused_namespaces, read_setting
 from patchbay_runner.kernel.sandbox.messages import SetupFailed
-
-ReadSetting = Callable[[str], str | None]
 
 # Start of the operation, error numbers, remedy; the first that fits.
 _REMEDIES = (
@@ -37,14 +34,6 @@ _REMEDIES = (
 _EXHAUSTIONS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
-def read_setting(name: str) -> str | None:
-    """A sysctl by its dotted name; None when this kernel does not have it or keeps it from us."""
-    try:
-        return Path("/proc/sys", *name.split(".")).read_text().strip()
-    except OSError:
-        return None
-
-
 def host_error(failure: SetupFailed, setting: ReadSetting = read_setting) -> HostError:
     """The error to show for a refused operation."""
     name = errno.errorcode.get(failure.errno, str(failure.errno))
@@ -69,7 +58,7 @@ def _remedy(failure: SetupFailed, setting: ReadSetting) -> str:
     if failure.errno in (errno.EPERM, errno.EACCES):
         return _remedy_of_refusal(failure.operation, setting)
     if failure.operation.startswith("unshare") and failure.errno == errno.ENOSPC:
-        return _remedy_of_limit(setting)
+        return of_namespace_limit(setting)
     for operation, numbers, remedy in _REMEDIES:
         if failure.operation.startswith(operation) and failure.errno in numbers:
             return remedy
@@ -77,13 +66,8 @@ def _remedy(failure: SetupFailed, setting: ReadSetting) -> str:
 
 
 def _remedy_of_refusal(operation: str, setting: ReadSetting) -> str:
-    if setting("kernel.apparmor_restrict_unprivileged_userns") == "1":
-        return (
-            "AppArmor keeps user namespaces from ordinary users: "
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        )
-    if setting("kernel.unprivileged_userns_clone") == "0":
-        return "user namespaces are switched off: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    if switched_off := of_refused_namespaces(setting):
+        return switched_off
     if operation.startswith("unshare"):
         return (
             "a container's seccomp profile or a chroot keeps user namespaces from us: with Docker, "
@@ -95,11 +79,3 @@ def _remedy_of_refusal(operation: str, setting: ReadSetting) -> str:
             "--security-opt systempaths=unconfined or --privileged"
         )
     return "something on this host restricts user namespaces (a container, AppArmor or SELinux); as root it may work"
-
-
-def _remedy_of_limit(setting: ReadSetting) -> str:
-    kinds = ("user", "pid", "mnt", "ipc", "uts", "net")
-    for kind in kinds:
-        if setting(f"user.max_{kind}_namespaces") == "0":
-            return f"sudo sysctl -w user.max_{kind}_namespaces=65536"
-    return "a limit on namespaces is reached: see `sysctl user` for user.max_*_namespaces"
