@@ -35,6 +35,8 @@ TAYGA_PREFIX = "2001:db8:64::"
 TAYGA_POOL = "192.168.255.0/24"
 TAYGA_CONFIG = f"tun-device tayga\nipv4-addr 192.168.255.1\nprefix {TAYGA_PREFIX}/96\ndynamic-pool {TAYGA_POOL}\n"
 TAYGA_IPV6 = "ipv6-addr 2001:db8:1:ffff::1\n"
+# iperf3 turns a client away that comes while it still ends the transfer before.
+_TRIES = 20
 DIRECTIONS = {"up": (), "down": ("-R",)}
 
 
@@ -139,9 +141,14 @@ def _udp_rate(lab: LabClient, to: str, seconds: int) -> float:
 
 def _iperf(lab: LabClient, to: str, seconds: int, *options: str) -> dict[str, Any]:
     command = ["iperf3", "--client", to, "--time", str(seconds), "--json", *options]
-    done: subprocess.CompletedProcess[bytes] = lab.run("phone", command)
-    end: dict[str, Any] = json.loads(done.stdout)["end"]
-    return end
+    for _ in range(_TRIES):
+        done: subprocess.CompletedProcess[bytes] = lab.run("phone", command)
+        report: dict[str, Any] = json.loads(done.stdout)
+        if "error" not in report:
+            end: dict[str, Any] = report["end"]
+            return end
+        time.sleep(0.2)  # the server is not done with the transfer before
+    raise RuntimeError(report["error"])
 
 
 def _round_trip_ms(lab: LabClient, to: str) -> float:

@@ -106,8 +106,8 @@ def test_an_ipv4_host_that_allows_it_is_cut_for_the_lan(plain: Nat64Lab) -> None
 
 def test_a_narrow_lan(narrow_lan: Nat64Lab) -> None:
     world = narrow_lan
-    with serving(world, 5201, "iperf3", "--server"):
-        for direction in ((), ("--reverse",)):
+    for direction in ((), ("--reverse",)):
+        with serving(world, 5201, "iperf3", "--server"):
             command = ["iperf3", "--client", world.behind("server"), "--time", "1", "--json", *direction]
             result = json.loads(world.lab.run("phone", command).stdout)
             assert result["end"]["sum_received"]["bytes"] > 1_000_000
