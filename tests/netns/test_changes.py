@@ -279,6 +279,7 @@ def round_trip_ms(world: World, name: str = "phone", count: int = 20) -> float:
     return float(shown.rpartition("= ")[2].split("/")[0])
 
 
+@pytest.mark.alone
 def test_a_link_condition_holds_until_it_is_cleared(world: World) -> None:
     plain = round_trip_ms(world)
     slow = LinkCondition(latency_ms=20)

@@ -19,6 +19,8 @@ from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.commands import Family
 from tests.unit.topologies import one_lan
 
+pytestmark = pytest.mark.alone
+
 _FAMILIES: dict[Family, str] = {"inet": "ip", "inet6": "ip_v6"}
 _PAIRS_AT_A_TIME = 250
 _BETWEEN_HALVES_S = 6.0

@@ -20,7 +20,7 @@ from patchbay_runner.model.links import LinkCondition
 from tests.netns.support.link_world import ENGINE, SLOW, LinkWorld
 from tests.netns.support.measuring import nearest
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.alone]
 
 emulator_only = pytest.mark.skipif(ENGINE != "emulator", reason="it is about the emulator's own workings")
 

@@ -11,6 +11,8 @@ from tests.netns.support.link_probes import FRAME, PAYLOAD, TCP_SHARE, goodput_k
 from tests.netns.support.link_world import ENGINE, LinkWorld
 from tests.netns.support.measuring import nearest, require_idle_machine
 
+pytestmark = pytest.mark.alone
+
 emulator_only = pytest.mark.skipif(ENGINE != "emulator", reason="it is about what the emulator can do")
 
 # 20 ms, and a rate that never holds a frame up but makes each of them count.

@@ -14,6 +14,8 @@ from tests.netns.support.link_world import ENGINE
 from tests.netns.support.running import Project, finish
 from tests.netns.support.sandbox_inside import wait_until
 
+pytestmark = pytest.mark.alone
+
 TOPOLOGY = """
 [[router]]
 name = "dc"

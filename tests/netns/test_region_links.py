@@ -17,7 +17,7 @@ from patchbay_runner.model.nat import nat_mode
 from tests.netns.support.region_world import FAMILIES, RegionWorld, assert_takes
 from tests.netns.support.running import Project
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.alone]
 
 CHECKOUT = Path(__file__).parents[2]
 

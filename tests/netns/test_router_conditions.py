@@ -18,6 +18,8 @@ from patchbay_runner.model.topology import Device, Interface, Router, Topology
 from tests.netns.support.link_world import Collector, Train
 from tests.netns.support.running import Project
 
+pytestmark = pytest.mark.alone
+
 # Below the difference that any of the conditions makes.
 LATE_MS = 18
 FRAME = 1514
