@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# What the commands under test print is not the result of the CI step that runs the tests.
+for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(_name, None)
+
 CHECKOUT = Path(__file__).parent.parent
 
 # A deadline measures how busy the machine is. In CI the examples are fixed, so that a red run can be repeated.

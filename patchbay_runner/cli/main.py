@@ -103,6 +103,10 @@ def _show_error(error: PatchbayError) -> None:
     """Problems of files stand one a line, as compilers write them; editors find their way by that."""
     if isinstance(error, InputError | NotBuilt):
         click.echo(f"{error}\nnothing was run", err=True)
+        if isinstance(error, InputError):
+            from patchbay_runner.cli.exports import annotate  # noqa: PLC0415 - only CI services need it
+
+            annotate(error.diagnostics, os.environ)
     elif isinstance(error, HostError) and error.remedy:
         click.echo(f"error: {error.problem}\n  try: {error.remedy}", err=True)
     else:

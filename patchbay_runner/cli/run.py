@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from patchbay_runner.cli.binaries import resolve_binaries
+from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.parameters import duration_s
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
@@ -51,6 +52,7 @@ from patchbay_runner.results.shards import Shard
 )
 @click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
 @shard_options
+@junit_option
 @click.pass_obj
 def run(
     session: Session,
@@ -62,6 +64,7 @@ def run(
     is_verbose: bool,
     shard: Shard | None,
     earlier_runs: tuple[Path, ...],
+    junit: Path | None,
 ) -> int:
     """Runs SIMS: files, directories or globs of TOML files."""
     loaded = load(sims, cwd=Path.cwd())
@@ -73,11 +76,13 @@ def run(
     binaries = resolve_binaries(part.plans, root, os.environ)
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
+        exports = stack.enter_context(Exports(junit, os.environ, owner))
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
         interruption = Interruption()
         interruption.note_signals()
         directory = stack.enter_context(_new_run_directory(work_dir, part, owner))
         session.run_directory = directory
+        exports.run = directory.path
         jobs = [
             SimJob(
                 plan=sim.state.plan,

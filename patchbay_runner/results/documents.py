@@ -68,6 +68,11 @@ class SimSummary(msgspec.Struct, frozen=True, kw_only=True):
     sim_json: str
     error: str | None
 
+    @property
+    def title(self) -> str:
+        """What tells it from the others of its run."""
+        return self.sim
+
 
 class ShardOfRun(msgspec.Struct, frozen=True, kw_only=True):
     """Which part of the sims a run took. `digest` names the way in which they were dealt."""

@@ -34,22 +34,22 @@ def sim_markdown(sim: Sim, results: SimResults) -> str:
         [key, _short(capture.value), str(capture.count or len(capture.history))]
         for key, capture in results.captures.items()
     ]
-    return _render(
+    return render(
         "sim.md.j2",
         sim=sim,
-        results=_table(["Step", *_headers()], rows),
-        captures=_table(["Capture", "Value", "Values"], captures),
+        results=markdown_table(["Step", *_headers()], rows),
+        captures=markdown_table(["Capture", "Value", "Values"], captures),
     )
 
 
 def combined_markdown(combined: CombinedResults) -> str:
     """combined-results.md: a line for each sim, then a line for each step with results."""
     details = [[sim.sim, each.id, *_cells(each)] for sim in combined.runs for each in map(measure, sim.steps)]
-    return _render(
+    return render(
         "combined.md.j2",
         run=combined.runs[0].run if combined.runs else "",
-        sims=_table(["Sim", "Status", "N", "Max Down (MB/s)", "Max Up (MB/s)"], map(_overview, combined.runs)),
-        steps=_table(["Sim", "Step", *_headers()], details),
+        sims=markdown_table(["Sim", "Status", "N", "Max Down (MB/s)", "Max Up (MB/s)"], map(_overview, combined.runs)),
+        steps=markdown_table(["Sim", "Step", *_headers()], details),
     )
 
 
@@ -80,7 +80,7 @@ def _short(value: str) -> str:
     return f"{first_line[:_LONGEST_VALUE]}…" if more or len(first_line) > _LONGEST_VALUE else first_line
 
 
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table without its empty columns; "" when there are no rows."""
     rows = list(rows)
     if not rows:
@@ -95,7 +95,8 @@ def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", "")
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """The text of a template with values in it."""
     return load_templates().get_template(template).render(**values)
 
 
