@@ -27,6 +27,7 @@ EXIT_BROKEN_PIPE = 141
 # Command to the module that holds it under the same name. They are imported when used: --version must be quick.
 COMMANDS = {
     "matrix": "patchbay_runner.cli.matrix",
+    "merge": "patchbay_runner.cli.merge",
     "doctor": "patchbay_runner.cli.doctor",
     "plan": "patchbay_runner.cli.plan",
     "run": "patchbay_runner.cli.run",

@@ -138,8 +138,12 @@ async def _with_background(work: Coroutine[Any, Any, None], background: Coroutin
 
 def exit_code(sims: Sequence[SimRecord], *, is_interrupted: bool) -> int:
     """0 when all sims passed; else why not."""
+    return code_of_phases({sim.state.failure.phase for sim in sims if sim.state.failure}, is_interrupted=is_interrupted)
+
+
+def code_of_phases(phases: set[str], *, is_interrupted: bool) -> int:
+    """The exit code of sims that failed in these phases; 0 when none did."""
     if is_interrupted:
         return _EXIT_INTERRUPTED
-    phases = {sim.state.failure.phase for sim in sims if sim.state.failure}
     codes = [_PHASE_CODES.get(phase, _EXIT_FAILED) for phase in phases - {"overloaded"}]
     return max(codes, default=_EXIT_OVERLOADED if phases else 0)

@@ -82,8 +82,20 @@ class ShardOfRun(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class MergedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was merged into this one, as its own manifest described it."""
+
+    run: str
+    status: RunStatus
+    started_at: str
+    ended_at: str | None
+    runtime_ms: int | None
+    environment: Environment
+    shard: ShardOfRun | None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """manifest.json. `shard` is None for a run of all sims."""
+    """manifest.json. `shard` is None for a run of all sims; `merged` has the runs that this one was put together of."""
 
     schema: int = 1
     run: str
@@ -94,6 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     success: bool | None
     environment: Environment
     shard: ShardOfRun | None = None
+    merged: tuple[MergedRun, ...] = ()
     simulations: tuple[SimSummary, ...]
 
 

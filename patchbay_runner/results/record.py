@@ -74,13 +74,20 @@ def is_running(run: RecordedRun) -> bool:
 
 
 def _read_sim(run: Path, summary: SimSummary) -> RecordedSim:
-    if Path(summary.sim_dir).name != summary.sim_dir:
+    if summary.sim_dir in ("", "..") or Path(summary.sim_dir).name != summary.sim_dir:
         raise _unusable(run / MANIFEST_NAME, f"{summary.sim_dir!r} is no name of a sim's directory")
     directory = run / summary.sim_dir
     document = directory / "sim.json"
     if summary.status is Status.PENDING and not document.exists():
         return RecordedSim(summary, directory, None)
-    return RecordedSim(summary, directory, _read(document, Sim))
+    return _as_documented(summary, directory, _read(document, Sim))
+
+
+def _as_documented(summary: SimSummary, directory: Path, document: Sim) -> RecordedSim:
+    """The manifest of a run that was killed is a little older than what its sims say of themselves."""
+    error = document.error.message.partition("\n")[0] if document.error else None
+    current = msgspec.structs.replace(summary, status=document.status, runtime_ms=document.runtime_ms, error=error)
+    return RecordedSim(current, directory, document)
 
 
 def _read(path: Path, kind: type[_Document]) -> _Document:

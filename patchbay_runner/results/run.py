@@ -126,23 +126,28 @@ class RunDirectory:
         )
 
     def _progress(self, summaries: tuple[SimSummary, ...]) -> documents.Progress:
-        by_status = {status: [each.sim for each in summaries if each.status is status] for status in Status}
-        running = by_status[Status.RUNNING]
-        return documents.Progress(
-            run=self.path.name,
-            status=self._status,
-            started_at=document_time(self._started_at),
-            updated_at=document_time(datetime.now(UTC)),
-            total=len(summaries),
-            completed=len(summaries) - len(by_status[Status.PENDING]) - len(running),
-            ok=len(by_status[Status.OK]),
-            error=len(by_status[Status.ERROR]),
-            current_sim=running[0] if running else None,
-            simulations=summaries,
-        )
+        return progress(self.path.name, self._status, document_time(self._started_at), summaries)
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomically(self.path / name, content, self._owner)
+
+
+def progress(run: str, status: RunStatus, started_at: str, summaries: tuple[SimSummary, ...]) -> documents.Progress:
+    """progress.json as of now."""
+    by_status = {status: [each.sim for each in summaries if each.status is status] for status in Status}
+    running = by_status[Status.RUNNING]
+    return documents.Progress(
+        run=run,
+        status=status,
+        started_at=started_at,
+        updated_at=document_time(datetime.now(UTC)),
+        total=len(summaries),
+        completed=len(summaries) - len(by_status[Status.PENDING]) - len(running),
+        ok=len(by_status[Status.OK]),
+        error=len(by_status[Status.ERROR]),
+        current_sim=running[0] if running else None,
+        simulations=summaries,
+    )
 
 
 def link_to_latest(work_dir: Path, owner: Owner | None) -> Path:
