@@ -13,6 +13,7 @@ import click
 
 from patchbay_runner.cli.binaries import resolve_binaries
 from patchbay_runner.cli.exports import Exports, junit_option
+from patchbay_runner.cli.jsonlines import JsonLines
 from patchbay_runner.cli.parameters import duration_s
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
@@ -51,6 +52,12 @@ from patchbay_runner.results.shards import Shard
     help="Where programs start and binaries are looked for; the working directory by default.",
 )
 @click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Prints what happens as JSON lines; what people read goes to standard error.",
+)
 @shard_options
 @junit_option
 @click.pass_obj
@@ -62,6 +69,7 @@ def run(
     timeout_s: float | None,
     project_root: Path,
     is_verbose: bool,
+    as_json: bool,
     shard: Shard | None,
     earlier_runs: tuple[Path, ...],
     junit: Path | None,
@@ -76,6 +84,7 @@ def run(
     binaries = resolve_binaries(part.plans, root, os.environ)
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
+        json_lines = stack.enter_context(JsonLines()) if as_json else None
         exports = stack.enter_context(Exports(junit, os.environ, owner))
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
         interruption = Interruption()
@@ -83,6 +92,8 @@ def run(
         directory = stack.enter_context(_new_run_directory(work_dir, part, owner))
         session.run_directory = directory
         exports.run = directory.path
+        if json_lines:
+            json_lines.begin(directory)
         jobs = [
             SimJob(
                 plan=sim.state.plan,
@@ -94,10 +105,14 @@ def run(
             )
             for sim, paths in zip(directory.sims, binaries, strict=True)
         ]
+        scheduler = Scheduler(zygote, directory, jobs, interruption, is_verbose=is_verbose, json_lines=json_lines)
         try:
-            return asyncio.run(Scheduler(zygote, directory, jobs, interruption, is_verbose=is_verbose).run())
+            code = asyncio.run(scheduler.run())
         finally:
             interruption.note_signals()
+        if json_lines:
+            json_lines.exit_code = code
+        return code
 
 
 def _new_run_directory(work_dir: Path, part: Part, owner: Owner | None) -> RunDirectory:

@@ -21,6 +21,7 @@ from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.sim import SimRecord
 
 if TYPE_CHECKING:
+    from patchbay_runner.cli.jsonlines import JsonLines
     from patchbay_runner.cli.terminal import Terminal
 
 _TICK_S = 0.1
@@ -42,11 +43,13 @@ class Scheduler:
         interruption: Interruption,
         *,
         is_verbose: bool = False,
+        json_lines: JsonLines | None = None,
     ) -> None:
         self._zygote = zygote
         self._directory = directory
         self._jobs = jobs
         self._is_verbose = is_verbose
+        self._json_lines = json_lines
         self._interruption = interruption
         self._terminal: Terminal | None = None
 
@@ -107,7 +110,7 @@ class Scheduler:
         if self._terminal is None:
             from patchbay_runner.cli.terminal import Terminal  # noqa: PLC0415
 
-            self._terminal = Terminal(self._directory.sims, is_verbose=self._is_verbose)
+            self._terminal = Terminal(self._directory.sims, is_verbose=self._is_verbose, json_lines=self._json_lines)
             reports.load_templates()
         return self._terminal
 

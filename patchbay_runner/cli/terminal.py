@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console
 
 from patchbay_runner.cli.progress import open_view
+from patchbay_runner.cli.streams import ForgivingOutput
 from patchbay_runner.cli.summary import print_summary
 from patchbay_runner.results.sim import SimRecord
+
+if TYPE_CHECKING:
+    from patchbay_runner.cli.jsonlines import JsonLines
 
 # Text that goes to a file or a pipe is not cut to the width of a screen that is not there.
 _WIDTH_WITHOUT_TERMINAL = 1000
@@ -23,12 +25,15 @@ _WIDTH_WITHOUT_TERMINAL = 1000
 class Terminal:
     """A view while sims run, and the summary behind it."""
 
-    def __init__(self, sims: Sequence[SimRecord], *, is_verbose: bool) -> None:
+    def __init__(self, sims: Sequence[SimRecord], *, is_verbose: bool, json_lines: JsonLines | None = None) -> None:
         self._sims = sims
-        self._console = open_console()
+        # Standard output belongs to machines when they read it.
+        stream = sys.stderr if json_lines else sys.stdout
+        self._console = open_console(stream)
         # Colours may be forced where nothing can be redrawn, as CI services do: ask the stream, not the console.
-        can_redraw = sys.stdout.isatty() and not self._console.is_dumb_terminal and not os.environ.get("CI")
-        self.view = open_view(self._console, sims, is_verbose=is_verbose, can_redraw=can_redraw)
+        can_redraw = stream.isatty() and not self._console.is_dumb_terminal and not os.environ.get("CI")
+        view = open_view(self._console, sims, is_verbose=is_verbose, can_redraw=can_redraw)
+        self.view = json_lines.view(view) if json_lines else view
 
     def close(self) -> None:
         """Ends the view."""
@@ -39,46 +44,9 @@ class Terminal:
         print_summary(self._console, self._sims, run, runtime_s)
 
 
-class ForgivingOutput(io.TextIOBase):
-    """Standard output whose reader may go away, as `head` does or a terminal that is closed."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  # an attribute in the base class
-        """That of the stream."""
-        return self._stream.encoding
-
-    def isatty(self) -> bool:
-        """Whether the stream is a terminal."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """The stream's descriptor."""
-        return self._stream.fileno()
-
-    def write(self, text: str) -> int:
-        """Writes, as long as somebody reads."""
-        with self._until_gone():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Passes on what is buffered."""
-        with self._until_gone():
-            self._stream.flush()
-
-    @contextmanager
-    def _until_gone(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError:
-            self._stream = open(os.devnull, "w", encoding=self._stream.encoding)  # noqa: PTH123, SIM115
-
-
-def open_console() -> Console:
-    """Standard output, coloured when it is a terminal and NO_COLOR is not set."""
-    width = None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL
-    output = cast("TextIO", ForgivingOutput(sys.stdout))
+def open_console(stream: TextIO | None = None) -> Console:
+    """Standard output, or another stream; coloured when it is a terminal and NO_COLOR is not set."""
+    stream = stream or sys.stdout
+    width = None if stream.isatty() else _WIDTH_WITHOUT_TERMINAL
+    output = cast("TextIO", ForgivingOutput(stream))
     return Console(file=output, width=width, highlight=False, markup=False, emoji=False)
