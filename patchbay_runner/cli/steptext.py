@@ -20,6 +20,7 @@ from patchbay_runner.model.steps import (
     LinkDown,
     LinkUp,
     ProcessStep,
+    Readiness,
     RebootRouter,
     RemoveInterface,
     RenewAddress,
@@ -35,6 +36,7 @@ from patchbay_runner.model.steps import (
     SetNatV6,
     SetUplink,
     Signal,
+    Spawn,
     Step,
     Stop,
     Wait,
@@ -58,9 +60,17 @@ def _visible(text: str) -> str:
 
 def _summary(step: Step) -> str:
     if isinstance(step, ProcessStep):
-        return " ".join(part if part and not re.search(r"\s", part) else shlex.quote(part) for part in step.cmd)
+        command = " ".join(part if part and not re.search(r"\s", part) else shlex.quote(part) for part in step.cmd)
+        ready_when = step.ready_when if isinstance(step, Spawn) else None
+        return command if ready_when is None else f"{command} until {_readiness(ready_when)}"
     describe = _SUMMARIES.get(type(step))
     return describe(step) if describe is not None else ""
+
+
+def _readiness(ready_when: Readiness) -> str:
+    if ready_when.port is not None:
+        return f"{ready_when.protocol.upper()} port {ready_when.port} is open"
+    return f"{ready_when.file} is there" if ready_when.file is not None else f"{ready_when.capture} is captured"
 
 
 def _ending(step: Stop | Restart) -> str:

@@ -6,10 +6,10 @@ from patchbay_runner.errors import StepError
 from patchbay_runner.executor.ending import stop_process
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.process import Process, describe_exit
-from patchbay_runner.executor.processes import conclude, spawned, start
+from patchbay_runner.executor.processes import conclude, spawn, spawned
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.signals import signal_name
-from patchbay_runner.model.steps import Restart, Signal, Stop
+from patchbay_runner.model.steps import Restart, Signal, Spawn, Stop
 
 
 async def signal_(session: Session, step: Signal, resolver: Resolver) -> None:
@@ -32,11 +32,12 @@ async def stop(session: Session, step: Stop, resolver: Resolver) -> None:
 
 
 async def restart(session: Session, step: Restart, resolver: Resolver) -> None:
-    """Ends a program, if it has not ended already, and starts it anew with its references filled in anew."""
+    """Ends a program, if it has not ended already, and spawns it anew, its references filled in anew."""
     process = spawned(session, step.id)
     await _end(session, process, step.signal, step.grace_s)
     process.close()
-    await start(session, process.step, resolver)
+    assert isinstance(process.step, Spawn)
+    await spawn(session, process.step, resolver if step.timeout_s is not None else session.resolver(process.step))
 
 
 async def _end(session: Session, process: Process, signum: int, grace_s: float) -> None:

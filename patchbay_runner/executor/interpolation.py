@@ -28,7 +28,7 @@ class Resolver:
         self._variables = variables
         self._binaries = binaries
         self._captures = captures
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self.deadline_s = asyncio.get_running_loop().time() + timeout_s
 
     async def text(self, text: str) -> str:
@@ -65,7 +65,7 @@ class Resolver:
                 raise
             output = self._captures.last_lines(key)
             how_often = f" {count} times" if count > 1 else ""
-            message = f"{key} was not captured{how_often} within {self._timeout_s:g} s"
+            message = f"{key} was not captured{how_often} within {self.timeout_s:g} s"
             raise StepTimeout(message, output) from error
 
     def known_text(self, text: str) -> str | None:

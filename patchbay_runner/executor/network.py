@@ -10,6 +10,7 @@ from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
+from patchbay_runner.model.steps import Protocol as TransportProtocol
 from patchbay_runner.model.topology import NatV6
 
 
@@ -23,6 +24,15 @@ class Network(Protocol):
 
         Returns its pid. Raises errors.CommandNotFound, another StepError, or LabError.
         """
+
+    def node_environment(self, node: str) -> Mapping[str, str]:
+        """The variables that `start` adds to a program's environment. Raises LabError for an unknown node."""
+
+    def listeners(self, node: str, protocol: TransportProtocol, port: int) -> frozenset[int]:
+        """The inodes of the sockets that take what comes to a port. Raises LabError."""
+
+    def file_version(self, node: str, path: str) -> tuple[int, ...] | None:
+        """What tells a file, as programs of the node see it, from its earlier versions; None without it."""
 
     def variables(self) -> Mapping[str, str]:
         """The address variables (`NETSIM_IP_…`) as they are now. The same object as long as nothing changed."""

@@ -111,6 +111,10 @@ class Process:
         if self.document_error is not None:
             raise self.document_error
 
+    def age_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self._started_s
+
     def missing(self, capture: str) -> CaptureMissing | None:
         """Why `capture` can no longer appear; None while it can."""
         if capture in ("exit_code", "elapsed_s"):

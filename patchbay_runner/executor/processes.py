@@ -9,6 +9,7 @@ from patchbay_runner.errors import StepError, StepTimeout
 from patchbay_runner.executor.interpolation import Resolver
 from patchbay_runner.executor.output import DirectOutput, Output, PumpedOutput
 from patchbay_runner.executor.process import Channel, Process, abandon
+from patchbay_runner.executor.readiness import watched
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import DEFAULT_TIMEOUT_S, ExpectedExit, ProcessStep, Run, Spawn, Stream, WaitFor
 from patchbay_runner.parsers import stream_parser
@@ -27,8 +28,11 @@ async def run(session: Session, step: Run, resolver: Resolver) -> None:
 
 
 async def spawn(session: Session, step: Spawn, resolver: Resolver) -> None:
-    """Starts the program and leaves it running."""
-    await start(session, step, resolver)
+    """Starts the program, waits until it is ready and leaves it running."""
+    readiness = await watched(session, step, resolver)
+    process = await start(session, step, resolver)
+    if readiness is not None:
+        await readiness.reached(process)
     if step.ready_after_s:
         await asyncio.sleep(step.ready_after_s)
 

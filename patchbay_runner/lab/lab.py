@@ -14,8 +14,10 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import mounts
+from patchbay_runner.kernel.files import FileVersion, file_version
+from patchbay_runner.kernel.listening import listeners
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
-from patchbay_runner.kernel.process import Home, NodeView, start
+from patchbay_runner.kernel.process import Home, NodeView, entered_view, start
 from patchbay_runner.lab import replan
 from patchbay_runner.lab.device_changes import DeviceChanges
 from patchbay_runner.lab.name_service import NameService, Surroundings
@@ -25,6 +27,7 @@ from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.router_changes import RouterChanges
 from patchbay_runner.lab.state import address_variables, ix_state
 from patchbay_runner.model.names import NameRecord, changed_names
+from patchbay_runner.model.steps import Protocol
 from patchbay_runner.model.topology import Topology
 
 # The kernel takes 64 bytes; most programs that read a hostname expect a DNS label.
@@ -154,7 +157,7 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges):
             return start(
                 view,
                 argv,
-                {**self._node_environment(node), **env},
+                {**self.node_environment(node), **env},
                 cwd=cwd,
                 stdin=stdin,
                 stdout=stdout,
@@ -170,6 +173,16 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges):
                 return socket.socket(family, kind, protocol)
             except OSError as error:
                 raise LabError(f"cannot make a socket: {error}", node) from error
+
+    def listeners(self, node: str, protocol: Protocol, port: int) -> frozenset[int]:
+        """The inodes of the sockets that take what comes to a port of the node."""
+        with entered(self._namespaces[self._known(node)]):
+            return listeners(protocol, port)
+
+    def file_version(self, node: str, path: str) -> FileVersion | None:
+        """What tells a file that the node's programs see from its earlier versions; None when there is none."""
+        with entered_view(self._view(node), self._home):
+            return file_version(path)
 
     def _announce(self) -> None:
         state = self.state()
@@ -190,7 +203,8 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges):
             raise LabError("there is no such node", node)
         return node
 
-    def _node_environment(self, node: str) -> dict[str, str]:
+    def node_environment(self, node: str) -> dict[str, str]:
+        """The variables that the node's programs find beside those that they are given."""
         own = {"TMPDIR": str(mounts.DEVICE_DIRECTORY / _TEMPORARY)}
         if self._options.node_root is not None:
             own["PATCHBAY_NODE_DIR"] = str(self._options.node_root / node)

@@ -25,6 +25,7 @@ from patchbay_runner.model.steps import (
     Replug,
     ResultKeys,
     SetLinkCondition,
+    Spawn,
     Step,
     WaitForCapture,
 )
@@ -173,6 +174,9 @@ class _Placing:
             field: _map_texts(getattr(step, field), lambda text: rename_captures(text, rename))
             for field in _TEXTS.get(self.draft.action, ())
         }
+        if isinstance(step, Spawn) and step.ready_when is not None and step.ready_when.file is not None:
+            file = rename_captures(step.ready_when.file, rename)
+            texts["ready_when"] = msgspec.structs.replace(step.ready_when, file=file)
         return msgspec.structs.replace(step, **texts) if texts else step
 
     def wait_for_capture(self, step: WaitForCapture) -> Iterator[Part]:

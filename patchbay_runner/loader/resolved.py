@@ -196,6 +196,8 @@ def _process(step: ProcessStep) -> Table:
     table |= _given(env=step.env or None, cwd=step.cwd, parser=step.parser, expect_exit=step.expect_exit)
     if isinstance(step, Spawn) and step.ready_after_s:
         table["ready_after"] = _duration(step.ready_after_s)
+    if isinstance(step, Spawn) and step.ready_when is not None:
+        table["ready_when"] = msgspec.to_builtins(step.ready_when)
     if step.captures:
         table["captures"] = {capture.name: _capture(capture) for capture in step.captures}
     if step.results is not None:

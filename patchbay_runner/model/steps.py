@@ -14,6 +14,7 @@ from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import REBOOT_S, NatV6, Origin
 
 Stream = Literal["stdout", "stderr"]
+Protocol = Literal["tcp", "udp"]
 ParserName = Literal["text", "ndjson", "json"]
 DurationUnit = Literal["s", "ms", "us"]
 ExpectedExit = int | Literal["any"]
@@ -74,10 +75,23 @@ class Run(ProcessStep, frozen=True, kw_only=True, omit_defaults=True, tag="run")
     """Runs a program to its end."""
 
 
+class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a spawned program is ready: at a value of a capture of its own, a socket on a port, or a file; one of them.
+
+    `file` is relative to the program's working directory.
+    """
+
+    capture: str | None = None
+    port: int | None = None
+    protocol: Protocol = "tcp"
+    file: str | None = None
+
+
 class Spawn(ProcessStep, frozen=True, kw_only=True, omit_defaults=True, tag="spawn"):
-    """Starts a program in the background, then pauses for `ready_after_s`."""
+    """Starts a program in the background, waits until it is ready, then pauses for `ready_after_s`."""
 
     ready_after_s: float = 0.0
+    ready_when: Readiness | None = None
 
 
 class WaitFor(StepBase, frozen=True, kw_only=True, omit_defaults=True, tag="wait-for"):

@@ -199,3 +199,85 @@ def test_a_frozen_program_answers_when_it_goes_on(project: Project) -> None:
         control("stop", "redis"),
     )
     assert histories["answer.text"] == ["PONG"]
+
+
+def test_redis_is_ready_when_its_port_is(project: Project) -> None:
+    """The client does not try twice, though the server takes its time; the port of another node is not its own."""
+    histories = passes(
+        project,
+        """[[step]]
+action = "spawn"
+id = "other"
+device = "client"
+cmd = ["python3", "-m", "http.server", "6379"]
+ready_when = { port = 6379 }
+timeout = "30s"
+[[step]]
+action = "spawn"
+id = "redis"
+device = "server"
+cmd = ["sh", "-c", 'sleep 0.5; exec redis-server --bind "*" "-::*" --protected-mode no --save "" --dir "$TMPDIR"']
+ready_when = { port = 6379 }
+timeout = "30s" """,
+        client("v4", "redis-cli -h $NETSIM_IP_server ping", "[step.captures]", 'text.regex = "PONG"'),
+        client("v6", "redis-cli -h $NETSIM_IP6_server ping", "[step.captures]", 'text.regex = "PONG"'),
+        control("restart", "redis"),
+        client("again", "redis-cli -h $NETSIM_IP_server ping", "[step.captures]", 'text.regex = "PONG"'),
+    )
+    assert [histories[f"{name}.text"] for name in ("v4", "v6", "again")] == [["PONG"]] * 3
+    ready = [event for event in project.events("sim") if event["kind"] == "process_ready"]
+    assert [event["id"] for event in ready] == ["other", "redis", "redis"]
+    assert min(event["after_s"] for event in ready[1:]) >= 0.5
+
+
+def test_a_udp_server_and_a_unix_socket_are_ready_when_they_are_there(project: Project) -> None:
+    """The socket is in the device's own TMPDIR, which only its programs see."""
+    serve = "import socket, time; s = socket.socket({}); time.sleep(0.4); s.bind({}); {}; time.sleep(100)"
+    udp = serve.format("type=2", '("", 5353)', "d, a = s.recvfrom(9); s.sendto(d, a)")
+    unix = serve.format("1", '__import__("os").environ["TMPDIR"] + "/s"', "s.listen()")
+    ask = 'import socket; s = socket.socket(type=2); s.settimeout(10); s.sendto(b"x", ("$NETSIM_IP_server", 5353)); s.recv(9)'
+    passes(
+        project,
+        f"""[[step]]
+action = "spawn"
+id = "udp"
+device = "server"
+cmd = ["python3", "-c", '''{udp}''']
+ready_when = {{ port = 5353, protocol = "udp" }}
+timeout = "30s"
+[[step]]
+id = "ask"
+device = "client"
+cmd = ["python3", "-c", '''{ask}''']
+[[step]]
+action = "spawn"
+id = "unix"
+device = "client"
+cmd = ["python3", "-c", '''{unix}''']
+ready_when = {{ file = "$TMPDIR/s" }}
+timeout = "30s" """,
+        client("look", "test -S $TMPDIR/s"),
+    )
+
+
+def test_a_server_that_dies_before_it_is_ready_shows_why(project: Project) -> None:
+    """At once, not when the time is over."""
+    sim = project.sim(
+        "sim",
+        """[[step]]
+action = "spawn"
+id = "nginx"
+device = "server"
+cmd = ["nginx", "-e", "stderr", "-c", "/nonexistent/nginx.conf"]
+ready_when = { port = 80 }
+timeout = "50s" """,
+    )
+    ended = project.run(sim)
+    assert ended.returncode == 1
+    error = project.read("sim/sim.json")["error"]
+    assert (
+        error["message"] == "nginx exited with code 1 before it was ready: nothing new listens on TCP port 80 of server"
+    )
+    assert "No such file" in error["output"][-1]
+    assert "No such file" in ended.stdout
+    assert project.read("sim/sim.json")["runtime_ms"] < 30_000

@@ -11,13 +11,15 @@ from typing import Any
 
 from patchbay_runner.errors import CommandNotFound, LabError
 from patchbay_runner.executor import RunOptions, run_plan
+from patchbay_runner.kernel.files import file_version
+from patchbay_runner.kernel.listening import listeners
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
-from patchbay_runner.model.steps import Step, Stream
+from patchbay_runner.model.steps import Protocol, Step, Stream
 from patchbay_runner.model.topology import Device, NatV6, Topology
 
 
@@ -29,6 +31,7 @@ class LocalNetwork:
         self.calls: list[tuple[str, ...]] = []
         self.pids: list[int] = []
         self.overload: str | None = None
+        self.node_directory = Path("/nowhere")
         self.state: dict[str, Any] | None = {"devices": {}}
         self.links = LinkReport()
 
@@ -50,6 +53,15 @@ class LocalNetwork:
             os.chdir(home)
         self.pids.append(pid)
         return pid
+
+    def node_environment(self, node: str) -> Mapping[str, str]:
+        return {"PATCHBAY_NODE_DIR": str(self.node_directory)}
+
+    def listeners(self, node: str, protocol: Protocol, port: int) -> frozenset[int]:
+        return listeners(protocol, port)
+
+    def file_version(self, node: str, path: str) -> tuple[int, ...] | None:
+        return file_version(path)
 
     def variables(self) -> Mapping[str, str]:
         return self.values

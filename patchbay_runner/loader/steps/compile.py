@@ -11,7 +11,7 @@ from patchbay_runner.loader.steps.draft import Draft, Table
 from patchbay_runner.loader.steps.schema import ACTIONS, COMMON, FIELDS, KEY_ALIASES, STRUCTURE, Action, action_name
 
 # Keys whose strings may refer to captures, binaries and addresses.
-_INTERPOLATED = ("device", "cmd", "args", "env", "content", "san")
+_INTERPOLATED = ("device", "cmd", "args", "env", "ready_when", "content", "san")
 
 
 def canonical(node: Node, report: Report) -> Node:

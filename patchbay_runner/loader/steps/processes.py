@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.node import Node, describe
 from patchbay_runner.loader.steps.captures import IMPLICIT, check_parser, result_uses
 from patchbay_runner.loader.steps.draft import Built, Table, Use, is_dynamic
+from patchbay_runner.loader.steps.readiness import check_readiness
 from patchbay_runner.model.steps import ExpectedExit, Run, Spawn
 
 _SETUID = ("sudo", "su")
@@ -51,7 +53,10 @@ def _build(kind: type[Run | Spawn], table: Table, report: Report) -> Built | Non
         )
     if not {"device", "cmd"} <= table.values.keys():
         return None
-    extra = {"ready_after_s": table.get("ready_after", 0.0)} if kind is Spawn else {}
+    extra: dict[str, Any] = {}
+    if kind is Spawn:
+        check_readiness(table, report)
+        extra = {"ready_after_s": table.get("ready_after", 0.0), **table.take("ready_when")}
     step = kind(
         **table.base(),
         cmd=cmd,
@@ -63,7 +68,7 @@ def _build(kind: type[Run | Spawn], table: Table, report: Report) -> Built | Non
 
 
 def _uses(table: Table) -> list[Use]:
-    return table.uses_in("device", "cmd", "args", "env")
+    return table.uses_in("device", "cmd", "args", "env", "ready_when")
 
 
 def _check_command(table: Table, cmd: tuple[str, ...], report: Report) -> None:

@@ -36,6 +36,7 @@ from patchbay_runner.loader.steps import (
     generating,
     links,
     processes,
+    readiness,
     waiting,
 )
 from patchbay_runner.loader.steps.draft import Built, Table
@@ -110,6 +111,7 @@ FIELDS: dict[str, Any] = {
     "results": captures.results,
     "expect_exit": processes.expected_exit,
     "ready_after": duration,
+    "ready_when": readiness.readiness,
     "duration": duration,
     "check": asserting.assertion,
     "checks": asserting.assertion_list,
@@ -146,7 +148,7 @@ ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("run", processes.build_run, _PROCESS, ("device", "cmd")),
-        Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after"), ("id", "device", "cmd")),
+        Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after", "ready_when"), ("id", "device", "cmd")),
         Action("wait-for", waiting.build_wait_for, ("expect_exit",), ("id",), ("device", "env")),
         Action(
             "wait-for-capture",
