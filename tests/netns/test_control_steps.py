@@ -235,7 +235,8 @@ def test_a_udp_server_and_a_unix_socket_are_ready_when_they_are_there(project: P
     serve = "import socket, time; s = socket.socket({}); time.sleep(0.4); s.bind({}); {}; time.sleep(100)"
     udp = serve.format("type=2", '("", 5353)', "d, a = s.recvfrom(9); s.sendto(d, a)")
     unix = serve.format("1", '__import__("os").environ["TMPDIR"] + "/s"', "s.listen()")
-    ask = 'import socket; s = socket.socket(type=2); s.settimeout(10); s.sendto(b"x", ("$NETSIM_IP_server", 5353)); s.recv(9)'
+    ask = """import socket; s = socket.socket(type=2); s.settimeout(10)
+s.sendto(b"x", ("$NETSIM_IP_server", 5353)); s.recv(9)"""
     passes(
         project,
         f"""[[step]]
