@@ -24,11 +24,13 @@ EXIT_INTERRUPTED = 130
 # What a shell reports for a program that a closed pipe ended.
 EXIT_BROKEN_PIPE = 141
 
-# Command to the module that holds it under the same name. They are imported when used: --version must be quick.
+# Command to the module that holds it under the same name, with "_" for "-". They are imported when used: --version
+# must be quick.
 COMMANDS = {
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
     "doctor": "patchbay_runner.cli.doctor",
+    "fmt-log": "patchbay_runner.cli.fmt_log",
     "plan": "patchbay_runner.cli.plan",
     "run": "patchbay_runner.cli.run",
 }
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
         """The command, or None when there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
