@@ -27,12 +27,14 @@ EXIT_BROKEN_PIPE = 141
 # Command to the module that holds it under the same name, with "_" for "-". They are imported when used: --version
 # must be quick.
 COMMANDS = {
+    "init": "patchbay_runner.cli.init",
+    "run": "patchbay_runner.cli.run",
+    "plan": "patchbay_runner.cli.plan",
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
-    "doctor": "patchbay_runner.cli.doctor",
     "fmt-log": "patchbay_runner.cli.fmt_log",
-    "plan": "patchbay_runner.cli.plan",
-    "run": "patchbay_runner.cli.run",
+    "doctor": "patchbay_runner.cli.doctor",
+    "completion": "patchbay_runner.cli.completion",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from patchbay_runner.cli.parameters import SIM_PATH
 from patchbay_runner.loader import load
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import Scalar
@@ -41,7 +42,7 @@ class ShardJob(Job, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.argument("sims", nargs=-1)
+@click.argument("sims", nargs=-1, type=SIM_PATH)
 @click.option(
     "--format",
     "service",

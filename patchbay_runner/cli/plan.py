@@ -14,6 +14,7 @@ import tomli_w
 from rich.table import Table
 from rich.text import Text
 
+from patchbay_runner.cli.parameters import SIM_PATH
 from patchbay_runner.cli.sharding import shard_options, take_part
 from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.cli.terminal import open_console
@@ -33,7 +34,7 @@ _MARK = "# written by patchbay plan"
 
 
 @click.command()
-@click.argument("sims", nargs=-1)
+@click.argument("sims", nargs=-1, type=SIM_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Prints the plans as a JSON list.")
 @click.option(
     "--toml",

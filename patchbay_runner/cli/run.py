@@ -14,7 +14,7 @@ import click
 from patchbay_runner.cli.binaries import resolve_binaries
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
-from patchbay_runner.cli.parameters import duration_s
+from patchbay_runner.cli.parameters import SIM_PATH, duration_s
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
 from patchbay_runner.cli.scheduling import Scheduler
 from patchbay_runner.cli.session import Session
@@ -30,7 +30,7 @@ from patchbay_runner.results.shards import Shard
 
 
 @click.command()
-@click.argument("sims", nargs=-1)
+@click.argument("sims", nargs=-1, type=SIM_PATH)
 @click.option(
     "--work-dir",
     type=click.Path(path_type=Path, file_okay=False),
