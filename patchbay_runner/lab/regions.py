@@ -19,6 +19,13 @@ def region_routers_of(topology: Topology) -> list[str]:
     return [region_router(region.name) for region in declared_regions(topology.regions)]
 
 
+def region_of(router: Router, topology: Topology) -> str | None:
+    """The region that a router is in: that which it names, or that of the routers that it is behind."""
+    while router.region is None and router.upstream is not None:
+        router = next(each for each in topology.routers if each.name == router.upstream)
+    return router.region
+
+
 def with_region_routers(topology: Topology) -> Topology:
     """The topology with region routers behind the others, and as the upstream of the routers that are in a region.
 

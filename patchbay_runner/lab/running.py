@@ -25,6 +25,7 @@ from patchbay_runner.lab.carriers import End, await_carriers
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
+from patchbay_runner.lab.regions import region_of
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.settling import BUILD_PATIENCE_S, CHANGE_PATIENCE_S, Settling
 from patchbay_runner.lab.state import device_state, region_link_state, region_state, router_state
@@ -148,7 +149,7 @@ class RunningNetwork:
     def router_state(self, router: str) -> dict[str, Any]:
         """As in `state.json`."""
         found = next(each for each in self.topology.routers if each.name == router)
-        return router_state(found, self.plan, self._links.asked)
+        return router_state(found, region_of(found, self.topology), self.plan, self._links.asked)
 
     def regions_state(self) -> dict[str, Any]:
         """As in `state.json`: `regions` by name, and `region_links`."""

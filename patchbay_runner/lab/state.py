@@ -23,11 +23,12 @@ def ix_state(plan: AddressPlan) -> dict[str, Any]:
     return {"bridge": gateway.interface, **_address_fields(gateway)}
 
 
-def router_state(router: Router, plan: AddressPlan, conditions: Conditions) -> dict[str, Any]:
+def router_state(router: Router, region: str | None, plan: AddressPlan, conditions: Conditions) -> dict[str, Any]:
+    """`region` is the one that it is in, by itself or by the routers that it is behind."""
     lan, wan = plan.lans[router.name], None if router.is_isolated else plan.wan(router)
     return {
         "upstream": router.upstream,
-        "region": router.region,
+        "region": region,
         "nat": router.nat.mode,
         "nat_v6": router.nat_v6.value,
         "firewall": router.firewall.mode,

@@ -82,7 +82,9 @@ def test_the_state_tells_regions_and_links(world: RegionWorld) -> None:
         "b_to_a": {"latency_ms": 40.0},
         "broken": False,
     }
-    assert state["routers"]["boston"]["region"] == "us"
+    regions = {name: router["region"] for name, router in state["routers"].items()}
+    assert {name for name, region in regions.items() if region == "us"} == {"boston", "suburb", "street"}
+    assert regions["plain"] is None
 
 
 def test_loss_is_that_of_its_direction_alone(lab: LabClient) -> None:
