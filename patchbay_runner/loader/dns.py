@@ -104,7 +104,8 @@ def _entries(node: Node, report: Report, *, is_filled_in: bool) -> dict[str, tup
     taken: dict[Labels, str] = {}
     for name, child in node.value.items():
         if isinstance(child.value, dict):
-            report.error(child, "found a table", f"a name in quotes, with its dots: {quote(_dotted(name, child))}")
+            quoted = f"a name in quotes, with its dots: {quote(_dotted(name, child))}"
+            report.error(child, "found a table", quoted if child.value else _EXPECTED)
             continue
         labels = _labels(name, child, report)
         texts = _texts(child, report, is_filled_in=is_filled_in)

@@ -129,7 +129,7 @@ def duration(node: Node, report: Report) -> float | None:
             raise ValueError  # a bare number does not say its unit
         seconds = durations.parse_duration(node.value)
     except ValueError:
-        hint = f' such as "{node.value}s"' if type(node.value) in (int, float) else ""
+        hint = f' such as "{node.value}s"' if type(node.value) in (int, float) and node.value >= 0 else ""
         report.error(node, f"found {describe(node)}", f"a duration with its unit{hint}" if hint else durations.EXPECTED)
         return None
     if seconds > _LONGEST_S:

@@ -60,7 +60,11 @@ class Network(msgspec.Struct, frozen=True):
 
     def names(self) -> list[str]:
         """What a step's `device` may say."""
-        return [*self.devices, *self.counts, *self.routers, *self.region_routers(), "ix"]
+        return [*self.device_names(), *self.routers, *self.region_routers(), "ix"]
+
+    def device_names(self) -> list[str]:
+        """What it may say where nothing but a device will do."""
+        return [*self.devices, *self.counts]
 
     def known_names(self) -> list[NameRecord]:
         """The names that nodes have from the start; what they stand for is not said."""

@@ -74,7 +74,8 @@ def _check_device(draft: Draft, network: Network, report: Report) -> None:
         return
     node = draft.place("device")
     if not network.has_node(device) and device not in network.counts:
-        message, expected = unknown("device", device, network.names())
+        is_for_devices = draft.action in (*_INTERFACE_KEYS, "set-dns")
+        message, expected = unknown("device", device, network.device_names() if is_for_devices else network.names())
         if not network.topology.routers:
             expected = "a topology: [[router]] and [device.*] here, or [sim] topology"
         report.error(node, message, expected)
