@@ -12,7 +12,7 @@ import msgspec
 
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.results.documents import ShardOfRun
-from patchbay_runner.results.record import find_runs, read_run
+from patchbay_runner.results.record import find_runs, read_manifest
 from patchbay_runner.results.shards import Shard, SimKey, deal, digest, durations
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ def take_part(plans: Sequence[Plan], shard: Shard | None, earlier_runs: Sequence
         if earlier_runs:
             raise click.UsageError("--durations balances shards: it goes with --shard K/N")
         return Part(tuple(plans))
-    known_s = durations(read_run(run) for path in earlier_runs for run in find_runs(path))
+    known_s = durations(read_manifest(run) for path in earlier_runs for run in find_runs(path))
     keys = [SimKey(plan.source, plan.name) for plan in plans]
     if earlier_runs and not known_s.keys() & set(keys):
         click.echo("warning: --durations knows none of these sims; shards get equal numbers", err=True)

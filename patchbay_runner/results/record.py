@@ -64,8 +64,13 @@ def _runs_below(path: Path) -> Iterator[Path]:
 
 def read_run(path: Path) -> RecordedRun:
     """The run in the directory `path`. Raises InputError when that is no run, or one of another schema."""
-    manifest = _read(path / MANIFEST_NAME, Manifest)
+    manifest = read_manifest(path)
     return RecordedRun(path, manifest, tuple(_read_sim(path, summary) for summary in manifest.simulations))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """manifest.json of the run in the directory `path`. Raises InputError as `read_run` does."""
+    return _read(path / MANIFEST_NAME, Manifest)
 
 
 def is_running(run: RecordedRun) -> bool:

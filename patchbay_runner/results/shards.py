@@ -8,8 +8,7 @@ from statistics import fmean, median
 
 import msgspec
 
-from patchbay_runner.results.documents import Status
-from patchbay_runner.results.record import RecordedRun
+from patchbay_runner.results.documents import Manifest, Status
 
 # Of a sim about which no earlier run says anything, when none says anything at all.
 _ANY_DURATION_S = 1.0
@@ -58,11 +57,11 @@ def digest(sims: Sequence[SimKey], shards: Sequence[int], total: int) -> str:
     return hashlib.sha256(msgspec.json.encode([total, dealt])).hexdigest()[:_DIGEST_CHARACTERS]
 
 
-def durations(runs: Iterable[RecordedRun]) -> dict[SimKey, float]:
+def durations(runs: Iterable[Manifest]) -> dict[SimKey, float]:
     """How long sims took that ran to their end, in seconds; the mean where there are several figures."""
     figures: dict[SimKey, list[float]] = {}
     for run in runs:
-        for summary in run.manifest.simulations:
+        for summary in run.simulations:
             if summary.status in _TELLING and summary.runtime_ms is not None:
                 key = SimKey(summary.source, summary.sim)
                 figures.setdefault(key, []).append(summary.runtime_ms / 1000)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from patchbay_runner.cli.main import run_command
 from patchbay_runner.model.plan import Plan
-from patchbay_runner.results.record import find_runs, read_run
+from patchbay_runner.results.record import find_runs, read_manifest
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.shards import SimKey, deal, digest, durations
 from tests.unit.loading import NETWORK
@@ -67,7 +67,7 @@ def test_durations_are_of_sims_that_came_to_an_end(tmp_path: Path) -> None:
                 sim.end(failure)
     runs = find_runs(tmp_path)
     assert len(runs) == 2, "latest is one of the two"
-    assert durations(map(read_run, runs)) == {SimKey("sims/a.toml", "a"): 3.0}
+    assert durations(map(read_manifest, runs)) == {SimKey("sims/a.toml", "a"): 3.0}
 
 
 @pytest.fixture
