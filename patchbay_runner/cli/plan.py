@@ -97,7 +97,8 @@ def _steps_table(found: Plan) -> Table:
     table = Table(box=None, pad_edge=True, header_style="dim")
     for heading in ("#", "action", "id", "on", "what", "written at"):
         table.add_column(heading, justify="right" if heading == "#" else "left", overflow="fold")
-    for position, step in enumerate(found.steps):
-        cells = (str(position), action_of(step), step.id, getattr(step, "device", None) or "", summary_of(step))
+    numbered = [(str(position), step) for position, step in enumerate(found.steps)]
+    for position, step in [*numbered, *(("on failure", step) for step in found.on_failure)]:
+        cells = (position, action_of(step), step.id, getattr(step, "device", None) or "", summary_of(step))
         table.add_row(*(Text(printable(cell)) for cell in (*cells, str(step.origin))))
     return table

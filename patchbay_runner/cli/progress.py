@@ -228,6 +228,8 @@ def action_text(fields: dict[str, Any]) -> str:
 
 def step_text(fields: dict[str, Any], total: int) -> str:
     """ "step 3/9: run fetcher on client"."""
+    if fields.get("on_failure"):
+        return f"step {int(fields.get('step', 0)) + 1} of on_failure: {action_text(fields)}"
     return f"step {int(fields.get('step', 0)) + 1}/{total}: {action_text(fields)}"
 
 

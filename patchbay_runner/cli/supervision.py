@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from patchbay_runner.cli.sandboxed import INTERRUPTED
 from patchbay_runner.errors import HostError
 from patchbay_runner.kernel.sandbox import Sandbox, SandboxExit
+from patchbay_runner.model.plan import ON_FAILURE_LATE_S
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.results.messages import Event
 from patchbay_runner.results.sim import SimRecord
@@ -76,6 +77,8 @@ class Supervisor:
         self._record = record
         self._interruption = interruption
         self._timeout_s = timeout_s
+        # What the steps of `on_failure` add to the deadlines below.
+        self._late_s = ON_FAILURE_LATE_S if record.state.plan.on_failure else 0.0
         self._is_overdue = False
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -89,7 +92,7 @@ class Supervisor:
             stack.callback(self._cancel_timers)
             stack.callback(self._interruption.subscribe(self._interrupt))
             if self._timeout_s is not None:
-                self._later(self._timeout_s + _TIMEOUT_GRACE_S, self._end_overdue)
+                self._later(self._timeout_s + _TIMEOUT_GRACE_S + self._late_s, self._end_overdue)
             await self._read_until_end(on_events)
             ended = self._sandbox.wait(_FINISHED_GRACE_S)
             self._record.end(self._failure_of(ended))
@@ -123,7 +126,7 @@ class Supervisor:
             self._sandbox.kill()
             return
         self._sandbox.terminate()
-        self._later(_INTERRUPT_GRACE_S, self._sandbox.kill)
+        self._later(_INTERRUPT_GRACE_S + self._late_s, self._sandbox.kill)
 
     def _end_overdue(self) -> None:
         self._is_overdue = True

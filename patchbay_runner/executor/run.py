@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from patchbay_runner.errors import LabError, StepError
-from patchbay_runner.executor.actions import ACTIONS
 from patchbay_runner.executor.ending import end_processes
 from patchbay_runner.executor.network import Network
+from patchbay_runner.executor.on_failure import accept_cancellation, carry_out_on_failure
 from patchbay_runner.executor.session import RunOptions, Session
+from patchbay_runner.executor.stepping import carry_out, describe
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Failure, Recorder
-from patchbay_runner.model.steps import Step, action_of
 
 
 async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: RunOptions) -> Failure | None:
@@ -29,6 +28,8 @@ async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: Ru
     with _watching_callbacks(session):
         try:
             failure = await _steps(session)
+            if failure is not None:
+                await carry_out_on_failure(session, failure)
         finally:
             await end_processes(session.processes.values(), options.grace_s)
             session.stop_ticking()
@@ -45,43 +46,19 @@ async def _steps(session: Session) -> Failure | None:
             session.start_ticking()
             for position, step in enumerate(session.plan.steps):
                 session.position = position
-                await _step(session, step)
+                await carry_out(session, position, step)
     except TimeoutError:
         if not limit.expired():
             raise
         return _failed(session, "timeout", f"the sim did not end within {timeout_s:g} s")
     except asyncio.CancelledError:
-        _accept_cancellation()
+        accept_cancellation()
         if session.defect is None:
             return _failed(session, "interrupted", "interrupted")
         return _failed_by(session, session.defect)
     except (StepError, LabError) as error:
         return _failed_by(session, error)
     return None
-
-
-async def _step(session: Session, step: Step) -> None:
-    session.recorder.emit("step_started", **_description(session.position, step))
-    started_s = time.monotonic()
-    resolver = session.resolver(step)
-    for key in step.requires:
-        await resolver.capture(key)
-    await ACTIONS[type(step)](session, step, resolver)
-    await session.network.settled()
-    session.reporter.report()
-    duration_s = round(time.monotonic() - started_s, 6)
-    session.recorder.emit("step_finished", step=session.position, id=step.id, status="passed", duration_s=duration_s)
-
-
-def _description(position: int, step: Step) -> dict[str, Any]:
-    device = getattr(step, "device", None) or ""
-    return {
-        "step": position,
-        "action": action_of(step),
-        "id": step.id,
-        "device": device,
-        "origin": str(step.origin),
-    }
 
 
 def _failed_by(session: Session, error: BaseException) -> Failure:
@@ -99,7 +76,7 @@ def _failed(session: Session, phase: str, message: str, output: tuple[str, ...] 
     if output is None:
         process = session.processes.get(step.id)
         output = process.last_lines() if process else ()
-    description = _description(session.position, step)
+    description = describe(session.position, step)
     session.recorder.emit("step_failed", **description, phase=phase, message=message, output=output)
     return Failure(phase=phase, message=message, output=output, **description)
 
@@ -128,14 +105,6 @@ def _judged(session: Session, failure: Failure | None) -> Failure | None:
     if failure is None and overload is not None:
         return Failure(phase="overloaded", message=overload)
     return failure
-
-
-def _accept_cancellation() -> None:
-    """Tells asyncio that the cancellation ends here, so that time limits work in what follows."""
-    task = asyncio.current_task()
-    assert task is not None
-    while task.cancelling():
-        task.uncancel()
 
 
 @contextmanager

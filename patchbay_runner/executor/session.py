@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,10 @@ class Session:
         self.reporter = CaptureReporter(self.captures, recorder)
         self.network_reporter = NetworkReporter(network, recorder)
         self.processes: dict[str, Process] = {}
+        # When the time of the sim is over, on the loop's clock.
+        self.deadline_s = math.inf
+        if options.timeout_s is not None:
+            self.deadline_s = asyncio.get_running_loop().time() + options.timeout_s
         # The step that runs, counted from 0.
         self.position = 0
         # What a callback of the loop raised; it ends the sim.

@@ -66,9 +66,11 @@ class _Assembler:
         self._source = source
         self._steps = [
             PerValues(mentioned(node, source.definitions), self._drafts_of(node))
-            for node in source.steps
+            for node in (*source.steps, *source.on_failure)
             if isinstance(node.value, dict)
         ]
+        # How many of them are no steps of `on_failure`.
+        self._count = sum(isinstance(node.value, dict) for node in source.steps)
         self._topologies = TopologyFinder(source, reader)
         self._sim_tables = PerValues(_mentions(source.sim.values()), lambda values: read_sim_table(source, values))
         self._programs = PerValues(_mentions([*source.binaries.values(), *source.prepare]), self._read_programs)
@@ -89,8 +91,10 @@ class _Assembler:
         for report in (programs.report, located.report, *[step.report for step in steps]):
             if report is not None:
                 self.noted.add(index, report)
-        drafts = [draft for step in steps for draft in step.drafts]
-        parts, later = self._place(drafts, located.network, index)
+        groups = [
+            [draft for step in part for draft in step.drafts] for part in (steps[: self._count], steps[self._count :])
+        ]
+        (parts, on_failure), later = self._place(groups, located.network, index)
         return Plan(
             name=name,
             source=self._source.document.file,
@@ -102,18 +106,24 @@ class _Assembler:
             binaries=programs.binaries,
             prepare=programs.prepare,
             steps=tuple([part.step for part in parts if part.step is not None]),
+            on_failure=tuple([part.step for part in on_failure if part.step is not None]),
             unbuilt=programs.unbuilt + later,
         )
 
     def _drafts_of(self, node: Node) -> _DraftsOf:
         return _DraftsOf(node, self._source)
 
-    def _place(self, drafts: Sequence[Draft], network: Network, index: int) -> tuple[list[Part], tuple[str, ...]]:
+    def _place(
+        self, groups: Sequence[Sequence[Draft]], network: Network, index: int
+    ) -> tuple[tuple[list[Part], list[Part]], tuple[str, ...]]:
+        """The parts of the steps and those of `on_failure`, which come after all steps."""
+        drafts = [draft for group in groups for draft in group]
         parts: list[Part] = []
         later: list[str] = []
+        first_on_failure = 0
         ids = _give_ids(drafts, network)
         counted = _counted(drafts, ids, network)
-        for draft, step_id in zip(drafts, ids, strict=True):
+        for position, (draft, step_id) in enumerate(zip(drafts, ids, strict=True)):
             if draft.is_skipped:
                 continue
             key = (id(draft), step_id, id(network), counted)
@@ -123,6 +133,8 @@ class _Assembler:
             if placed.report is not None:
                 self.noted.add(index, placed.report)
             parts += placed.parts
+            if position < len(groups[0]):
+                first_on_failure = len(parts)
             later += placed.unbuilt
             if step_id and draft.action == "spawn" and draft.device in network.counts:
                 counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
@@ -131,7 +143,7 @@ class _Assembler:
         report = Report()
         check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)
         self.noted.add(index, report.or_none())
-        return parts, tuple(later)
+        return (parts[:first_on_failure], parts[first_on_failure:]), tuple(later)
 
     def _network_after(self, draft: Draft, network: Network) -> Network:
         key = (id(draft), id(network))

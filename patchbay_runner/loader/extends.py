@@ -18,11 +18,12 @@ from patchbay_runner.loader.node import Node, describe, items_of, quote, table_o
 _LIBRARY_KEYS = (
     "extends", "sim", "binary", "prepare", "step-template", "step-group", "lab", "router", "device", "region", "dns",
 )  # fmt: skip
-_SIM_KEYS = (*_LIBRARY_KEYS, "matrix", "step")
+_OF_SIM = ("matrix", "step", "on_failure")
+_SIM_KEYS = (*_LIBRARY_KEYS, *_OF_SIM)
 TOPOLOGY_KEYS = ("router", "device", "region")
 # Settings and names are added to those of the topology, wherever it comes from.
 TOPOLOGY_FILE_KEYS = ("lab", *TOPOLOGY_KEYS, "dns")
-_ARRAYS = ("extends", "binary", "prepare", "step-template", "step-group", "router", "step")
+_ARRAYS = ("extends", "binary", "prepare", "step-template", "step-group", "router", "step", "on_failure")
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -54,6 +55,7 @@ class Source(msgspec.Struct):
     topology: Topologies | None = None
     names: list[Node] = []
     steps: tuple[Node, ...] = ()
+    on_failure: tuple[Node, ...] = ()
 
 
 def resolve(document: Document, reader: Reader, report: Report) -> Source:
@@ -62,6 +64,7 @@ def resolve(document: Document, reader: Reader, report: Report) -> Source:
     _Merger(source, reader, report).merge(document, ())
     source.matrix = document.table.get("matrix")
     source.steps = items_of(document.table.get("step"))
+    source.on_failure = items_of(document.table.get("on_failure"))
     return source
 
 
@@ -160,8 +163,8 @@ def _check_sections(document: Document, *, is_library: bool, report: Report) -> 
     if not document.table:
         report.file_error(document.file, "the file is empty", "definitions such as [[binary]] and [[step-template]]")
     for key, node in document.table.items():
-        if is_library and key in ("matrix", "step"):
-            written = "[matrix]" if key == "matrix" else "[[step]]"
+        if is_library and key in _OF_SIM:
+            written = "[matrix]" if key == "matrix" else f"[[{key}]]"
             report.error(node, f"{written} belongs into the sim file, not into a file that it extends")
         elif key not in _SIM_KEYS:
             unknown_key(node, key, _LIBRARY_KEYS if is_library else _SIM_KEYS, report)

@@ -71,6 +71,7 @@ def resolved_document(plan: Plan) -> Table:
         "device": {device.name: _device(device) for device in plan.topology.devices},
         "dns": _names(plan.topology.names),
         "step": [_step(step) for step in plan.steps],
+        "on_failure": [_step(step) for step in plan.on_failure],
     }
     return {key: value for key, value in document.items() if value}
 

@@ -9,6 +9,10 @@ import msgspec
 from patchbay_runner.model.steps import Scalar, Step
 from patchbay_runner.model.topology import Topology
 
+# How long the steps of `on_failure` may take in all; after the sim's time is over, or when the user waits for its end.
+ON_FAILURE_S = 30.0
+ON_FAILURE_LATE_S = 5.0
+
 BinaryMode = Literal["path", "fetch", "build", "target"]
 SandboxUser = Literal["caller", "root"]
 
@@ -41,6 +45,7 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place.
 
+    `on_failure` are steps for when one of `steps` fails, the time is over, or the user interrupts.
     `seed` decides the fate of every impaired link's packets; None leaves it to the engine.
     """
 
@@ -54,6 +59,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     binaries: tuple[Binary, ...] = ()
     prepare: tuple[Prepare, ...] = ()
     steps: tuple[Step, ...] = ()
+    on_failure: tuple[Step, ...] = ()
     unbuilt: tuple[str, ...] = ()
 
 

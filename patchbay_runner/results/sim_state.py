@@ -155,7 +155,7 @@ class SimState:
             self.step, self.step_started_s = event.fields, self.elapsed_s
         elif event.kind == "step_finished":
             self.step = None
-            self.steps_done += 1
+            self.steps_done += not event.fields.get("on_failure", False)
         elif event.kind == "nat64_statistics":
             self._nat64[event.fields["router"]] = {
                 name: count for name, count in event.fields.items() if name != "router"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import tomli_w
 from patchbay_runner.loader import Loaded, load
 from patchbay_runner.loader.resolved import resolved_document
 from patchbay_runner.model.plan import Plan, decode_plan, encode_plan
+from patchbay_runner.model.steps import Step
 from patchbay_runner.model.topology import Origin
 from tests.golden.cases import Case, cases_in, compare
 
@@ -24,16 +26,19 @@ def rendered(loaded: Loaded) -> str:
     lines = [f"warning: {warning}" for warning in loaded.warnings]
     for plan in loaded.plans:
         built = msgspec.to_builtins(plan)
-        steps, topology = built.pop("steps", []), built.pop("topology", {})
+        steps, on_failure = built.pop("steps", []), built.pop("on_failure", [])
+        topology = built.pop("topology", {})
         lines += ["", json.dumps(built)]
         settings = topology.pop("lab", {})
         lines += [f"  lab {json.dumps(settings)}"] if settings else []
         lines += [f"  {kind[:-1]} {json.dumps(item)}" for kind, items in topology.items() for item in items]
-        lines += [
-            f"  {step['action']} {json.dumps({**step, 'action': None, 'origin': None})} {plan_step.origin}"
-            for step, plan_step in zip(steps, plan.steps, strict=True)
-        ]
+        lines += [f"  {line}" for line in map(rendered_step, steps, plan.steps)]
+        lines += [f"  on_failure {line}" for line in map(rendered_step, on_failure, plan.on_failure)]
     return "\n".join(lines) + "\n"
+
+
+def rendered_step(step: dict[str, Any], plan_step: Step) -> str:
+    return f"{step['action']} {json.dumps({**step, 'action': None, 'origin': None})} {plan_step.origin}"
 
 
 def without_places(plan: Plan) -> Plan:
@@ -54,6 +59,7 @@ def without_places(plan: Plan) -> Plan:
         topology_name=None,
         unbuilt=tuple(sorted({line.rpartition(": ")[2] for line in plan.unbuilt})),
         steps=replaced(plan.steps, **bare),
+        on_failure=replaced(plan.on_failure, **bare),
         topology=msgspec.structs.replace(
             topology,
             routers=replaced(topology.routers, **bare),

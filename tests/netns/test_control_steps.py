@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.netns.support.running import Project
+from tests.netns.support.running import Project, finish
 
 REDIS = """
 [[step]]
@@ -282,3 +285,77 @@ timeout = "50s" """,
     assert "No such file" in error["output"][-1]
     assert "No such file" in ended.stdout
     assert project.read("sim/sim.json")["runtime_ms"] < 30_000
+
+
+_DUMP = """
+[[on_failure]]
+id = "sockets"
+device = "server"
+cmd = ["ss", "-Hltn"]
+[[on_failure]]
+action = "signal"
+id = "http"
+signal = "INT"
+[[on_failure]]
+action = "wait-for"
+id = "http"
+expect_exit = "any"
+[[on_failure]]
+id = "broken"
+device = "client"
+cmd = ["false"]
+[[on_failure]]
+id = "route"
+device = "client"
+cmd = ["ip", "-4", "route"]
+"""
+_HTTP = """
+[[step]]
+action = "spawn"
+id = "http"
+device = "server"
+cmd = ["python3", "-m", "http.server", "8080"]
+ready_when = { port = 8080 }
+timeout = "30s"
+"""
+
+
+def dumped(project: Project, node: str, step_id: str) -> str:
+    return (project.latest / "sim/nodes" / node / f"{step_id}.stdout.log").read_text()
+
+
+@pytest.mark.parametrize("how", ["step", "timeout", "interrupted"])
+def test_a_failed_sim_dumps_its_state(project: Project, how: str) -> None:
+    """However it fails, while its programs run; what fails in the dump does not hide why the sim has."""
+    waiting = {"step": client("fails", "exit 3")}.get(how, '[[step]]\naction = "wait"\nduration = "10m"')
+    sim = project.sim("sim", f"{_HTTP}\n{waiting}\n{_DUMP}")
+    process = project.start(sim, *(("--timeout", "6s") if how == "timeout" else ()))
+    if how == "interrupted":
+        wait_until(lambda: any(event.get("action") == "wait" for event in events(project)))
+        process.send_signal(signal.SIGINT)
+    ended = finish(process)
+    assert ended.returncode == (130 if how == "interrupted" else 1)
+    assert project.processes() == {}
+    assert ":8080" in dumped(project, "server", "sockets")
+    assert "default" in dumped(project, "client", "route")
+    document = project.read("sim/sim.json")
+    assert (document["error"]["phase"], document["steps_done"]) == (how, 1)
+    told = [event for event in project.events("sim") if event["kind"] == "step_failed" and event.get("on_failure")]
+    assert [event["message"] for event in told] == ["broken exited with code 1"]
+
+
+def test_a_passing_sim_dumps_nothing(project: Project) -> None:
+    passes(project, client("true", "true"), _HTTP, _DUMP)
+    assert not (project.latest / "sim/nodes/server/sockets.stdout.log").exists()
+
+
+def events(project: Project) -> list[dict[str, Any]]:
+    path = project.latest / "sim/events.jsonl"
+    return project.events("sim") if path.exists() else []
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float = 30) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
