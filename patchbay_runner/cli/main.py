@@ -33,6 +33,7 @@ COMMANDS = {
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
     "fmt-log": "patchbay_runner.cli.fmt_log",
+    "schema": "patchbay_runner.cli.schema",
     "doctor": "patchbay_runner.cli.doctor",
     "completion": "patchbay_runner.cli.completion",
 }

@@ -11,7 +11,7 @@ from patchbay_runner.loader.networkchecks import unbuilt_line
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.model.plan import Binary, BinaryMode, Prepare
 
-_BINARY: dict[str, Any] = {
+BINARY_FIELDS: dict[str, Any] = {
     "name": filled_text,
     "mode": name_choice(("path", "fetch", "build", "target")),
     "path": filled_text,
@@ -23,7 +23,7 @@ _BINARY: dict[str, Any] = {
     "features": filled_texts,
     "all-features": boolean,
 }
-_PREPARE: dict[str, Any] = {
+PREPARE_FIELDS: dict[str, Any] = {
     "mode": name_choice(("build",)),
     "examples": filled_texts,
     "bins": filled_texts,
@@ -42,7 +42,7 @@ _KEYS = {
 def binary(node: Node, report: Report) -> Binary | None:
     """The binary, its mode inferred where it is not written."""
     before = len(report.errors)
-    values = read_table(node, _BINARY, report, "a binary")
+    values = read_table(node, BINARY_FIELDS, report, "a binary")
     if values is None or "name" not in values or len(report.errors) > before:
         return None
     mode: BinaryMode | None = values.pop("mode", None) or _infer(node, values, report)
@@ -58,7 +58,7 @@ def binary(node: Node, report: Report) -> Binary | None:
 def prepare(node: Node, report: Report) -> Prepare | None:
     """One `[[prepare]]` entry."""
     before = len(report.errors)
-    values = read_table(node, _PREPARE, report, "a prepare entry")
+    values = read_table(node, PREPARE_FIELDS, report, "a prepare entry")
     if values is None or len(report.errors) > before:
         return None
     if not values.get("examples") and not values.get("bins"):

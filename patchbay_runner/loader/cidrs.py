@@ -9,6 +9,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import filled_text
 from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.shapes import accepts, one_shape_of
 from patchbay_runner.model.ranges import PRIVATE_V4, most_members, spoken_for
 from patchbay_runner.model.topology import IpSupport, Router
 
@@ -18,11 +19,13 @@ _EXPECTED_V4 = f'an IPv4 prefix of /{_SHORTEST_V4} to /{_LONGEST_V4}, such as "1
 _EXPECTED_V6 = f'an IPv6 prefix of /{_LENGTH_V6}, such as "fd77::/64"'
 
 
+@accepts(one_shape_of({"type": "string", "pattern": r"\."}))
 def cidr(node: Node, report: Report) -> str | None:
     """An IPv4 prefix, as the kernel writes it."""
     return _prefix(node, report, 4, range(_SHORTEST_V4, _LONGEST_V4 + 1), _EXPECTED_V4)
 
 
+@accepts(one_shape_of({"type": "string", "pattern": ":"}))
 def cidr_v6(node: Node, report: Report) -> str | None:
     """An IPv6 prefix, as RFC 5952 writes it."""
     return _prefix(node, report, 6, range(_LENGTH_V6, _LENGTH_V6 + 1), _EXPECTED_V6)

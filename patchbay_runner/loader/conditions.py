@@ -7,6 +7,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.fields import number, read_table
 from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.shapes import accepts, names_shape, table_shape
 from patchbay_runner.model.links import PRESET_ALIASES, PRESETS, LinkCondition
 
 _PERCENT = number(0, 100)
@@ -27,6 +28,7 @@ _ALL_FIELDS = _FIELDS | {older: _FIELDS[newer] for older, newer in _OLDER.items(
 EXPECTED = "the name of a preset or a table of conditions"
 
 
+@accepts({"anyOf": [names_shape((*PRESETS, *PRESET_ALIASES)), table_shape(_ALL_FIELDS)]})
 def condition(node: Node, report: Report) -> LinkCondition | None:
     """The link condition that `node` writes."""
     if isinstance(node.value, str):

@@ -9,6 +9,7 @@ import msgspec
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean
 from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, array_shape, map_shape
 from patchbay_runner.loader.steps.draft import is_dynamic
 from patchbay_runner.model.names import (
     WILDCARD,
@@ -37,6 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
     node: Node
 
 
+@accepts(map_shape({"anyOf": [FILLED_TEXT, array_shape(FILLED_TEXT, 1)]}))
 def names(node: Node, report: Report) -> tuple[Entry, ...] | None:
     """The entries of a table of names."""
     found = _entries(node, report, is_filled_in=False)
@@ -45,6 +47,7 @@ def names(node: Node, report: Report) -> tuple[Entry, ...] | None:
     return tuple([Entry(record_of(name, texts), node.value[name]) for name, texts in found.items()])
 
 
+@accepts(map_shape({"anyOf": [FILLED_TEXT, array_shape(FILLED_TEXT)]}))
 def step_entries(node: Node, report: Report) -> dict[str, tuple[str, ...]] | None:
     """The same with references that are filled in when the step runs; an empty array takes a name away."""
     found = _entries(node, report, is_filled_in=True)

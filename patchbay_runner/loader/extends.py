@@ -19,7 +19,7 @@ _LIBRARY_KEYS = (
     "extends", "sim", "binary", "prepare", "step-template", "step-group", "lab", "router", "device", "region", "dns",
 )  # fmt: skip
 _OF_SIM = ("matrix", "step", "on_failure")
-_SIM_KEYS = (*_LIBRARY_KEYS, *_OF_SIM)
+SIM_KEYS = (*_LIBRARY_KEYS, *_OF_SIM)
 TOPOLOGY_KEYS = ("router", "device", "region")
 # Settings and names are added to those of the topology, wherever it comes from.
 TOPOLOGY_FILE_KEYS = ("lab", *TOPOLOGY_KEYS, "dns")
@@ -166,8 +166,8 @@ def _check_sections(document: Document, *, is_library: bool, report: Report) -> 
         if is_library and key in _OF_SIM:
             written = "[matrix]" if key == "matrix" else f"[[{key}]]"
             report.error(node, f"{written} belongs into the sim file, not into a file that it extends")
-        elif key not in _SIM_KEYS:
-            unknown_key(node, key, _LIBRARY_KEYS if is_library else _SIM_KEYS, report)
+        elif key not in SIM_KEYS:
+            unknown_key(node, key, _LIBRARY_KEYS if is_library else SIM_KEYS, report)
         else:
             check_section(key, node, report)
 

@@ -8,6 +8,19 @@ from typing import Any, TypeVar
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.node import Node, describe, quote, scalar_text
+from patchbay_runner.loader.shapes import (
+    DURATION,
+    FILLED_TEXT,
+    FILLED_TEXTS,
+    TEXT,
+    TEXTS,
+    accepts,
+    array_shape,
+    map_shape,
+    names_shape,
+    one_shape_of,
+    shape_of,
+)
 from patchbay_runner.model import durations
 
 T = TypeVar("T")
@@ -15,10 +28,13 @@ Converter = Callable[[Node, Report], T | None]
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_INTEGER_TEXT = {"type": "string", "pattern": r"^\s*[+-]?[0-9]+\s*$"}
+_NUMBER_TEXT = {"type": "string", "pattern": r"^\s*[+-]?[0-9.]+([eE][+-]?[0-9]+)?\s*$"}
 # Longer than any simulation, short enough for every clock.
 _LONGEST_S = 366 * 86_400.0
 
 
+@accepts(TEXT)
 def text(node: Node, report: Report) -> str | None:
     """Any string that the kernel and JSON can carry."""
     if not isinstance(node.value, str):
@@ -30,6 +46,7 @@ def text(node: Node, report: Report) -> str | None:
     return node.value
 
 
+@accepts(FILLED_TEXT)
 def filled_text(node: Node, report: Report) -> str | None:
     """A string with at least one character that is not blank."""
     value = text(node, report)
@@ -39,11 +56,13 @@ def filled_text(node: Node, report: Report) -> str | None:
     return value
 
 
+@accepts(TEXTS)
 def texts(node: Node, report: Report) -> tuple[str, ...] | None:
     """An array of strings."""
     return array(text, "strings")(node, report)
 
 
+@accepts(FILLED_TEXTS)
 def filled_texts(node: Node, report: Report) -> tuple[str, ...] | None:
     """An array of strings, none of them empty."""
     return array(filled_text, "strings")(node, report)
@@ -52,6 +71,7 @@ def filled_texts(node: Node, report: Report) -> tuple[str, ...] | None:
 def array(element: Converter[T], what: str) -> Converter[tuple[T, ...]]:
     """An array whose elements `element` converts; every wrong element is reported."""
 
+    @accepts(array_shape(shape_of(element)))
     def convert(node: Node, report: Report) -> tuple[T, ...] | None:
         if not isinstance(node.value, tuple):
             report.error(node, f"found {describe(node)}", f"an array of {what}")
@@ -63,6 +83,7 @@ def array(element: Converter[T], what: str) -> Converter[tuple[T, ...]]:
     return convert
 
 
+@accepts(map_shape({"type": ["string", "number"]}))
 def text_table(node: Node, report: Report) -> dict[str, str] | None:
     """A table of strings, for environments; numbers become text."""
     if not isinstance(node.value, dict):
@@ -81,6 +102,7 @@ def text_table(node: Node, report: Report) -> dict[str, str] | None:
     return table
 
 
+@accepts(one_shape_of({"type": "boolean"}, {"enum": ["true", "false"]}))
 def boolean(node: Node, report: Report) -> bool | None:
     """A boolean, or its name as a string."""
     if isinstance(node.value, bool):
@@ -95,6 +117,7 @@ def number(low: float = 0.0, high: float = 1e12) -> Converter[float]:
     """A number, or one written as a string, from `low` to `high`."""
     expected = f"a number from {low:,.0f} to {high:,.0f}" if high < 1e12 else f"a number, {low:g} or more"
 
+    @accepts(one_shape_of({"type": "number", "minimum": low, "maximum": high}, _NUMBER_TEXT))
     def convert(node: Node, report: Report) -> float | None:
         value = node.value
         if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
@@ -110,6 +133,7 @@ def number(low: float = 0.0, high: float = 1e12) -> Converter[float]:
 def integer(low: int, high: int) -> Converter[int]:
     """An integer, or one written as a string, from `low` to `high`."""
 
+    @accepts(one_shape_of({"type": "integer", "minimum": low, "maximum": high}, _INTEGER_TEXT))
     def convert(node: Node, report: Report) -> int | None:
         value = node.value
         if isinstance(value, str) and _INTEGER.fullmatch(value.strip()) and len(value) < 20:
@@ -122,6 +146,7 @@ def integer(low: int, high: int) -> Converter[int]:
     return convert
 
 
+@accepts(DURATION)
 def duration(node: Node, report: Report) -> float | None:
     """Seconds, of a duration such as "500ms"."""
     try:
@@ -138,6 +163,7 @@ def duration(node: Node, report: Report) -> float | None:
     return seconds
 
 
+@accepts(DURATION)
 def positive_duration(node: Node, report: Report) -> float | None:
     """Seconds, more than none."""
     seconds = duration(node, report)
@@ -150,6 +176,7 @@ def positive_duration(node: Node, report: Report) -> float | None:
 def choice(values: Mapping[str, T]) -> Converter[T]:
     """One of the names in `values`, converted to what it stands for."""
 
+    @accepts(names_shape(values))
     def convert(node: Node, report: Report) -> T | None:
         if isinstance(node.value, str) and node.value in values:
             return values[node.value]

@@ -7,6 +7,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import array, boolean, integer, is_name_or_table, read_table
 from patchbay_runner.loader.node import Node
+from patchbay_runner.loader.shapes import accepts, names_shape, table_shape
 from patchbay_runner.model.firewall import FIREWALLS, Firewall, FirewallConfig, firewall_mode
 
 
@@ -23,3 +24,5 @@ def firewall(node: Node, report: Report) -> Firewall | None:
 
 _PORTS = array(integer(1, 65535), "ports")
 _KEYS: dict[str, Any] = {"block_inbound": boolean, "allow_tcp": _PORTS, "allow_udp": _PORTS}
+
+accepts({"anyOf": [names_shape(FIREWALLS), table_shape(_KEYS)]})(firewall)

@@ -8,6 +8,15 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, choice, duration, integer, is_name_or_table, read_table
 from patchbay_runner.loader.node import Node, describe
+from patchbay_runner.loader.shapes import (
+    accepts,
+    array_shape,
+    names_shape,
+    object_shape,
+    one_shape_of,
+    shape_of,
+    table_shape,
+)
 from patchbay_runner.model.nat import (
     MOST_PORTS,
     NAT_MODES,
@@ -35,6 +44,7 @@ _LONGEST_S = 2_147_483
 _WHOLE = re.compile(r"\s*[0-9]{1,9}\s*")
 
 
+@accepts(one_shape_of({"type": "integer", "minimum": 1, "maximum": _LONGEST_S}, {"type": "string", "pattern": "[0-9]"}))
 def timeout_s(node: Node, report: Report) -> int | None:
     """Whole seconds: an integer, one as a string, or a duration. The kernel's timeouts have no fractions."""
     value = node.value
@@ -59,6 +69,7 @@ _OLDER_TIMEOUTS: dict[str, Any] = {"udp": timeout_s, "udp_stream": timeout_s, "t
 _PORT = integer(1, 65_535)
 
 
+@accepts(array_shape(shape_of(_PORT), 2, 2))
 def port_range(node: Node, report: Report) -> tuple[int, int] | None:
     """The first and the last of some ports."""
     expected = f"the first and the last of at most {MOST_PORTS:,} ports, such as [50000, 50063]"
@@ -125,3 +136,16 @@ def _behaviours(node: Node, timeouts: dict[str, Any], report: Report) -> dict[st
 def _timeouts(node: Node, report: Report) -> NatTimeouts | None:
     values = read_table(node, _OLDER_TIMEOUTS, report, "a NAT's timeouts")
     return None if values is None else NatTimeouts(**{f"{key}_s": value for key, value in values.items()})
+
+
+_OLDER_SHAPE = table_shape(_BEHAVIOURS)
+_OLDER_SHAPE["properties"]["timeouts"] = table_shape(_OLDER_TIMEOUTS)
+accepts(
+    {
+        "anyOf": [
+            names_shape(NAT_MODES),
+            table_shape(_BEHAVIOURS | _FLAT_TIMEOUTS),
+            object_shape({"custom": _OLDER_SHAPE}, ["custom"]),
+        ]
+    }
+)(nat)

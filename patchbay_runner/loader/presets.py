@@ -9,11 +9,13 @@ import msgspec
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import choice
 from patchbay_runner.loader.node import Node
+from patchbay_runner.loader.shapes import accepts, shape_of
 from patchbay_runner.model.presets import PRESET_ALIASES, PRESETS
 
 _BY_NAME = choice(PRESETS | {alias: PRESETS[name] for alias, name in PRESET_ALIASES.items()})
 
 
+@accepts(shape_of(_BY_NAME))
 def preset(node: Node, report: Report) -> dict[str, Any] | None:
     """The values that the preset `node` gives to the router's other keys."""
     found = _BY_NAME(node, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from patchbay_runner.loader.diagnostics import Report, did_you_mean, unknown
 from patchbay_runner.loader.fields import duration, number, read_table
 from patchbay_runner.loader.names import check_node_name
 from patchbay_runner.loader.node import Node, describe, quote, table_of
+from patchbay_runner.loader.shapes import accepts, map_shape, shape_of
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.regions import MOST_REGION_LINKS, declared_regions, region_links
 from patchbay_runner.model.topology import Region, Router
@@ -80,7 +82,7 @@ def check_region_of(
 
 def _read_region(name: str, node: Node, report: Report) -> Region:
     check_node_name(node, name, "region", report)
-    values = read_table(node, {"latencies": _towards, "latency": _towards}, report, "a region") or {}
+    values = read_table(node, REGION_FIELDS, report, "a region") or {}
     if len(values) == 2:
         report.error(node.value["latency"], '"latency" is an older name of "latencies", which is here as well')
     return Region(name=name, towards=values.get("latencies", values.get("latency", {})), origin=node.origin)
@@ -90,6 +92,7 @@ def _entries(node: Node) -> dict[str, Node]:
     return table_of(table_of(node).get("latencies", table_of(node).get("latency")))
 
 
+@accepts(map_shape({"anyOf": [{"type": ["number", "string"]}, shape_of(condition)]}))
 def _towards(node: Node, report: Report) -> dict[str, LinkCondition] | None:
     """The condition towards each region; a wrong one is reported, and the link is there all the same."""
     if not isinstance(node.value, dict):
@@ -112,3 +115,6 @@ def _condition(node: Node, report: Report) -> LinkCondition | None:
         return None if seconds is None else LinkCondition(latency_ms=round(seconds * 1000, 6))
     latency_ms = number(0, 3_600_000)(node, report)
     return None if latency_ms is None else LinkCondition(latency_ms=latency_ms)
+
+
+REGION_FIELDS: dict[str, Any] = {"latencies": _towards, "latency": _towards}

@@ -11,6 +11,7 @@ from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.fields import filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts
 from patchbay_runner.loader.substitute import substitute
 from patchbay_runner.model.plan import SandboxUser
 
@@ -18,6 +19,7 @@ from patchbay_runner.model.plan import SandboxUser
 _LONGEST_NAME = 200
 
 
+@accepts(FILLED_TEXT)
 def sim_name(node: Node, report: Report) -> str | None:
     """A name that fits a line and a directory."""
     name = filled_text(node, report)
@@ -31,7 +33,7 @@ def sim_name(node: Node, report: Report) -> str | None:
     return name
 
 
-_FIELDS: dict[str, Any] = {
+SIM_FIELDS: dict[str, Any] = {
     "name": sim_name,
     "topology": filled_text,
     "user": name_choice(("caller", "root")),
@@ -53,6 +55,6 @@ def read_sim_table(source: Source, values: Mapping[str, str]) -> SimTable:
     report = Report()
     root = source.document.table.get("sim", source.document.root)
     node = substitute(root.with_value(source.sim), "matrix", values, report)
-    found = read_table(node, _FIELDS, report, "[sim]") or {}
+    found = read_table(node, SIM_FIELDS, report, "[sim]") or {}
     name, user = found.get("name", source.document.path.stem), found.get("user", "caller")
     return SimTable(name, user, found.get("seed"), report)

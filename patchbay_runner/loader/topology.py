@@ -43,7 +43,7 @@ MOST_INSTANCES = 10_000
 # A veth carries at most 65,535 bytes; RFC 791 wants 68.
 _MTU = integer(68, 65_535)
 
-_ROUTER: dict[str, Any] = {
+ROUTER_FIELDS: dict[str, Any] = {
     "name": filled_text,
     "preset": preset,
     "upstream": filled_text,
@@ -64,13 +64,13 @@ _ROUTER: dict[str, Any] = {
     "uplink": condition,
     **ADVERTISEMENT_FIELDS,
 }
-_DEVICE: dict[str, Any] = {
+DEVICE_FIELDS: dict[str, Any] = {
     "count": integer(1, MOST_INSTANCES),
     "default_via": filled_text,
     "mtu": _MTU,
     "dns": dns.names,
 }
-_INTERFACE: dict[str, Any] = {"gateway": filled_text, "impair": condition}
+INTERFACE_FIELDS: dict[str, Any] = {"gateway": filled_text, "impair": condition}
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ def read_topology(tables: Mapping[str, Node], report: Report, names: Iterable[No
 
 
 def _read_router(node: Node, written: Written, report: Report) -> None:
-    values = read_table(node, _ROUTER, report, "a router")
+    values = read_table(node, ROUTER_FIELDS, report, "a router")
     if values is None or not require(node, values, ("name",), report, "a router"):
         written.is_open = True
         return
@@ -169,12 +169,12 @@ def _read_device(name: str, node: Node, written: Written, report: Report) -> Non
     values: dict[str, Any] = {}
     interfaces = []
     for key, child in node.value.items():
-        if key in _DEVICE:
+        if key in DEVICE_FIELDS:
             values[key] = _device_value(key, child, report)
         elif isinstance(child.value, dict):
             interfaces.append(_read_interface(key, child, report))
         else:
-            unknown_key(child, key, _DEVICE, report)
+            unknown_key(child, key, DEVICE_FIELDS, report)
     if not interfaces:
         report.error(node, "the device has no interface", f'[device.{name}.eth0] with a "gateway"')
     device = Device(
@@ -193,19 +193,19 @@ def _device_value(key: str, node: Node, report: Report) -> Any:
     if isinstance(node.value, dict) and (key != "dns" or _is_interface(node)):
         report.error(node, f"{quote(key)} is a key of devices and cannot name an interface", "another name")
         return None
-    return _DEVICE[key](node, report)
+    return DEVICE_FIELDS[key](node, report)
 
 
 def _is_interface(node: Node) -> bool:
     """Whether a table that should hold names is meant as an interface."""
     gateway = table_of(node).get("gateway")
     is_named = gateway is not None and isinstance(gateway.value, str) and not is_like_an_address(gateway.value)
-    return is_named and not node.value.keys() - _INTERFACE.keys()
+    return is_named and not node.value.keys() - INTERFACE_FIELDS.keys()
 
 
 def _read_interface(name: str, node: Node, report: Report) -> Interface | None:
     check_interface_name(node, name, report)
-    values = read_table(node, _INTERFACE, report, "an interface") or {}
+    values = read_table(node, INTERFACE_FIELDS, report, "an interface") or {}
     if not require(node, values, ("gateway",), report, "an interface"):
         return None
     return Interface(name=name, gateway=values["gateway"], impair=values.get("impair"), origin=node.origin)

@@ -19,14 +19,14 @@ __all__ = ["loading"]
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "toml.md").read_text(encoding="utf-8")
 TABLES = {
-    "sim": simtable._FIELDS,
-    "router": topology._ROUTER,
-    "device": topology._DEVICE,
-    "interface": topology._INTERFACE,
+    "sim": simtable.SIM_FIELDS,
+    "router": topology.ROUTER_FIELDS,
+    "device": topology.DEVICE_FIELDS,
+    "interface": topology.INTERFACE_FIELDS,
     "nat": nat._BEHAVIOURS | nat._FLAT_TIMEOUTS,
     "condition": conditions._ALL_FIELDS,
-    "binary": binaries._BINARY,
-    "prepare": binaries._PREPARE,
+    "binary": binaries.BINARY_FIELDS,
+    "prepare": binaries.PREPARE_FIELDS,
     "capture": captures._CAPTURE_FIELDS,
     "results": captures._RESULT_FIELDS,
     "step": schema.FIELDS,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import array, text
 from patchbay_runner.loader.node import Node
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts
 from patchbay_runner.loader.steps.draft import Built, Table, Use, uses_of_text
 from patchbay_runner.model import assertions
 from patchbay_runner.model.assertions import Assertion
 from patchbay_runner.model.steps import Assert
 
 
+@accepts(FILLED_TEXT)
 def assertion(node: Node, report: Report) -> Assertion | None:
     """One expression."""
     expression = text(node, report)

@@ -8,6 +8,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import choice, filled_text, name_choice, read_table
 from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, map_shape, table_shape
 from patchbay_runner.loader.steps.draft import Table, Use
 from patchbay_runner.model import picks
 from patchbay_runner.model.patterns import compile_pattern
@@ -72,6 +73,7 @@ def _capture(name: str, node: Node, report: Report) -> Capture | None:
     return Capture(name=name, **values)
 
 
+@accepts(FILLED_TEXT)
 def _regex(node: Node, report: Report) -> str | None:
     pattern = filled_text(node, report)
     if pattern is None:
@@ -84,6 +86,7 @@ def _regex(node: Node, report: Report) -> str | None:
     return pattern
 
 
+@accepts(map_shape({"type": ["string", "number", "boolean", "object"]}))
 def _match(node: Node, report: Report) -> dict[str, Scalar] | None:
     if not isinstance(node.value, dict):
         report.error(node, f"found {describe(node)}", 'a table such as { kind = "Done" }')
@@ -110,6 +113,7 @@ def _flatten(node: Node, path: str, match: dict[str, Scalar], report: Report) ->
             match[dotted] = child.value
 
 
+@accepts(FILLED_TEXT)
 def _pick(node: Node, report: Report) -> str | None:
     if not isinstance(node.value, str):
         report.error(node, f"found {describe(node)}", 'a string such as ".size"')
@@ -138,6 +142,7 @@ def _json_path_problem(text: str) -> str:
     return ""
 
 
+@accepts(FILLED_TEXT)
 def _result_key(node: Node, report: Report) -> str | None:
     key = filled_text(node, report)
     if key is not None and ("." not in key or key.endswith(".")):
@@ -155,3 +160,6 @@ _CAPTURE_FIELDS: dict[str, Any] = {
 _RESULT_FIELDS: dict[str, Any] = dict.fromkeys(_RESULTS, _result_key) | {
     "duration_unit": choice({unit: unit for unit in ("s", "ms", "us")})
 }
+
+accepts(map_shape(table_shape(_CAPTURE_FIELDS)))(captures)
+accepts(table_shape(_RESULT_FIELDS))(results)

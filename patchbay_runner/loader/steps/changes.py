@@ -13,6 +13,7 @@ from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import filled_texts
 from patchbay_runner.loader.names import check_interface_name
 from patchbay_runner.loader.node import Node
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, array_shape
 from patchbay_runner.loader.steps.draft import Built, Table, is_dynamic
 from patchbay_runner.model.steps import (
     AddInterface,
@@ -79,6 +80,7 @@ def build_set_firewall(table: Table, report: Report) -> Built | None:
     return _built(SetFirewall, table, ("router", "firewall"))
 
 
+@accepts(array_shape(FILLED_TEXT, 2, 2))
 def region_pair(node: Node, report: Report) -> tuple[str, str] | None:
     """The names of two regions."""
     names = filled_texts(node, report)

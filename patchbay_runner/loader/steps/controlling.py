@@ -6,12 +6,14 @@ import signal
 
 from patchbay_runner.loader.diagnostics import Report, did_you_mean
 from patchbay_runner.loader.node import Node, describe
+from patchbay_runner.loader.shapes import accepts
 from patchbay_runner.loader.steps.draft import Built, Table
 from patchbay_runner.model.steps import STOP_GRACE_S, Restart, Signal, Stop
 
 _SIGNALS = {found.name.removeprefix("SIG"): int(found) for found in signal.Signals}
 
 
+@accepts({"type": ["string", "integer"]})
 def signal_number(node: Node, report: Report) -> int | None:
     """A signal by its name, with or without "SIG", or by its number."""
     value = node.value

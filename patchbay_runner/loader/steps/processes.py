@@ -8,6 +8,7 @@ from typing import Any
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.node import Node, describe
+from patchbay_runner.loader.shapes import accepts, one_shape_of
 from patchbay_runner.loader.steps.captures import IMPLICIT, check_parser, result_uses
 from patchbay_runner.loader.steps.draft import Built, Table, Use, is_dynamic
 from patchbay_runner.loader.steps.readiness import check_readiness
@@ -28,6 +29,13 @@ def build_spawn(table: Table, report: Report) -> Built | None:
     return _build(Spawn, table, report)
 
 
+@accepts(
+    one_shape_of(
+        {"const": "any"},
+        {"type": "integer", "minimum": -64, "maximum": 255},
+        {"type": "string", "pattern": r"^-?\d{1,3}$"},
+    )
+)
 def expected_exit(node: Node, report: Report) -> ExpectedExit | None:
     """An exit code, the negative number of a signal, or "any"."""
     value = node.value

@@ -7,12 +7,14 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.fields import filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, table_shape
 from patchbay_runner.loader.steps.draft import Table
 from patchbay_runner.model.steps import Readiness
 
 _WAYS = ("capture", "port", "file")
 
 
+@accepts(FILLED_TEXT)
 def _own_capture(node: Node, report: Report) -> str | None:
     name = filled_text(node, report)
     return None if name is None else name.removeprefix(".")
@@ -26,6 +28,7 @@ _FIELDS: dict[str, Any] = {
 }
 
 
+@accepts(table_shape(_FIELDS))
 def readiness(node: Node, report: Report) -> Readiness | None:
     """The table, which names one thing to wait for."""
     values = read_table(node, _FIELDS, report, 'such as { port = 80 }, { capture = "ready" } or { file = "socket" }')

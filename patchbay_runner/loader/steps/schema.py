@@ -28,6 +28,7 @@ from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.names import is_step_id
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, SCALAR, accepts, names_shape
 from patchbay_runner.loader.steps import (
     asserting,
     captures,
@@ -65,6 +66,7 @@ def action_name(node: Node, report: Report) -> str | None:
     return name
 
 
+@accepts(FILLED_TEXT)
 def step_id(node: Node, report: Report) -> str | None:
     """An id that can stand in `${id.capture}`."""
     name = filled_text(node, report)
@@ -75,6 +77,7 @@ def step_id(node: Node, report: Report) -> str | None:
     return name
 
 
+@accepts(FILLED_TEXT)
 def capture_key(node: Node, report: Report) -> str | None:
     key = filled_text(node, report)
     if key is None:
@@ -86,6 +89,7 @@ def capture_key(node: Node, report: Report) -> str | None:
     return key
 
 
+@accepts(SCALAR)
 def _when(node: Node, report: Report) -> bool | None:
     """False skips the step. Any other value runs it."""
     if not isinstance(node.value, str | int | float):
@@ -206,3 +210,5 @@ ACTIONS: dict[str, Action] = {
 }
 ALIASES = {"set-impair": "set-link-condition"}
 KEY_ALIASES = {"kind": "action", "impair": "condition", "link_condition": "condition"}
+
+accepts(names_shape((*ACTIONS, *ALIASES)))(action_name)
