@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import click.shell_completion
 
+from patchbay_runner.loader.project import MOST_JOBS, Jobs
 from patchbay_runner.model.durations import EXPECTED, parse_duration
 
 
@@ -22,6 +23,17 @@ def duration_s(_context: click.Context, _option: click.Parameter, text: str | No
     if seconds <= 0:
         raise click.BadParameter(f"{text!r} leaves no time at all")
     return seconds
+
+
+def job_count(_context: click.Context, _option: click.Parameter, text: str | None) -> Jobs | None:
+    """An option's callback: how many at once, or "auto"."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not re.fullmatch(r"0*[1-9][0-9]{0,3}", text) or int(text) > MOST_JOBS:
+        raise click.BadParameter(f'{text!r} is neither "auto" nor a number from 1 to {MOST_JOBS}')
+    return int(text)
 
 
 class SimPath(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only

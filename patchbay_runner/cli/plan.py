@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from patchbay_runner.cli.parameters import SIM_PATH
+from patchbay_runner.cli.selection import select, selection_options
 from patchbay_runner.cli.sharding import shard_options, take_part
 from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.cli.terminal import open_console
 from patchbay_runner.cli.text import counted, printable
 from patchbay_runner.loader import load
+from patchbay_runner.loader.project import read_project
 from patchbay_runner.loader.resolved import resolved_document
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import action_of
@@ -35,6 +37,7 @@ _MARK = "# written by patchbay plan"
 
 @click.command()
 @click.argument("sims", nargs=-1, type=SIM_PATH)
+@selection_options
 @click.option("--json", "as_json", is_flag=True, help="Prints the plans as a JSON list.")
 @click.option(
     "--toml",
@@ -45,13 +48,20 @@ _MARK = "# written by patchbay plan"
 )
 @shard_options
 def plan(
-    sims: tuple[str, ...], *, as_json: bool, directory: Path | None, shard: Shard | None, earlier_runs: tuple[Path, ...]
+    sims: tuple[str, ...],
+    *,
+    patterns: tuple[str, ...],
+    axis_values: tuple[str, ...],
+    as_json: bool,
+    directory: Path | None,
+    shard: Shard | None,
+    earlier_runs: tuple[Path, ...],
 ) -> None:
     """Shows what SIMS (files, directories or globs) become: the steps of every variant. Nothing is run."""
-    loaded = load(sims, cwd=Path.cwd())
+    loaded = load(sims or read_project(Path(), Path.cwd()).simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    plans = take_part(loaded.plans, shard, earlier_runs).plans
+    plans = take_part(select(loaded.plans, patterns, axis_values), shard, earlier_runs).plans
     if directory is not None:
         _write_files(plans, directory)
     if as_json:

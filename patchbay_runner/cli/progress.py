@@ -20,6 +20,8 @@ from patchbay_runner.results.sim_state import SimState
 # Without a terminal, a step that takes longer says so this often.
 _STILL_RUNNING_S = 30.0
 _LONGEST_REASON = 200
+# The overview, and the line that the cursor is in.
+_LINES_BELOW = 2
 _FRAMES, _ASCII_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 
 
@@ -95,7 +97,7 @@ class Lines:
     def _print(self, sim: SimRecord, text: Text) -> None:
         width = len(str(len(self.sims)))
         number = Text(f"[{self._numbers[id(sim)]:>{width}}/{len(self.sims)}] ", "dim")
-        line = Text.assemble(number, (sim.state.plan.name, "bold"), ": ", text)
+        line = Text.assemble(number, (sim.state.plan.title, "bold"), ": ", text)
         self.console.print(line, soft_wrap=True)
 
 
@@ -186,10 +188,10 @@ class LiveView:
         table.add_column(justify="right", no_wrap=True)
         table.add_column()
         table.add_column(justify="right", no_wrap=True)
-        for sim in self._lines.sims:
-            if sim.state.status is Status.RUNNING:
-                table.add_row(Text(frames[self._ticks % len(frames)], "cyan"), *_running_cells(sim.state))
-        return Group(table, Text(_overview([sim.state for sim in self._lines.sims]), "dim"))
+        running = [sim.state for sim in self._lines.sims if sim.state.status is Status.RUNNING]
+        for state in running[: max(1, self._lines.console.height - _LINES_BELOW)]:
+            table.add_row(Text(frames[self._ticks % len(frames)], "cyan"), *_running_cells(state))
+        return Group(table, Text(_overview([sim.state for sim in self._lines.sims], len(running)), "dim"))
 
 
 def _running_cells(state: SimState) -> list[Text]:
@@ -197,14 +199,16 @@ def _running_cells(state: SimState) -> list[Text]:
     at = f"{min(state.steps_done + 1, total)}/{total}"
     step = action_text(state.step) if state.step else ("building the network" if not state.steps_done else "")
     # Cut by the text: a column that may not wrap takes its share of a narrow screen from the others.
-    name, step_cell = (Text(*cell, no_wrap=True, overflow="ellipsis") for cell in ((state.plan.name, "bold"), (step,)))
+    name, step_cell = (Text(*cell, no_wrap=True, overflow="ellipsis") for cell in ((state.plan.title, "bold"), (step,)))
     return [name, Text(at), step_cell, Text(elapsed(state.elapsed_s), "dim")]
 
 
-def _overview(states: Sequence[SimState]) -> str:
+def _overview(states: Sequence[SimState], running: int) -> str:
     done = [state for state in states if state.status not in (Status.PENDING, Status.RUNNING)]
     failed = sum(state.status is Status.ERROR for state in done)
-    return f"{len(done)} of {counted(len(states), 'sim')} done" + (f", {failed} failed" if failed else "")
+    text = f"{len(done)} of {counted(len(states), 'sim')} done"
+    text += f", {running} running" if running > 1 else ""
+    return text + (f", {failed} failed" if failed else "")
 
 
 def verdict_text(status: Status) -> tuple[str, str]:

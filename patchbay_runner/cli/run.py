@@ -14,19 +14,26 @@ import click
 from patchbay_runner.cli.binaries import resolve_binaries
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
-from patchbay_runner.cli.parameters import SIM_PATH, duration_s
-from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob, run_sim
-from patchbay_runner.cli.scheduling import Scheduler
+from patchbay_runner.cli.parameters import SIM_PATH, duration_s, job_count
+from patchbay_runner.cli.processors import automatic_jobs
+from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob, probe_netem, run_sim
+from patchbay_runner.cli.scheduling import Pace, Scheduler
+from patchbay_runner.cli.selection import repeated, select, selection_options
 from patchbay_runner.cli.session import Session
-from patchbay_runner.cli.sharding import Part, shard_options, take_part
+from patchbay_runner.cli.sharding import shard_options, take_part
 from patchbay_runner.cli.supervision import Interruption
 from patchbay_runner.errors import HostError, NotBuilt
 from patchbay_runner.kernel.sandbox import Zygote
 from patchbay_runner.loader import load
+from patchbay_runner.loader.project import Jobs, read_project
 from patchbay_runner.model.plan import Plan
+from patchbay_runner.results.documents import ShardOfRun
 from patchbay_runner.results.files import Owner, calling_user
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.shards import Shard
+
+_WORK_DIR = ".patchbay-work"
+_MOST_ATTEMPTS = 100_000
 
 
 @click.command()
@@ -34,9 +41,7 @@ from patchbay_runner.results.shards import Shard
 @click.option(
     "--work-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=".patchbay-work",
-    show_default=True,
-    help="Where run directories are made.",
+    help=f"Where run directories are made; {_WORK_DIR} by default.",
 )
 @click.option(
     "--timeout",
@@ -51,6 +56,22 @@ from patchbay_runner.results.shards import Shard
     default=".",
     help="Where programs start and binaries are looked for; the working directory by default.",
 )
+@click.option(
+    "-j",
+    "--jobs",
+    metavar="N|auto",
+    callback=job_count,
+    help="How many sims run at once; as many as the processors carry by default. Those that measure run alone.",
+)
+@click.option(
+    "--fail-fast/--keep-going",
+    "is_failing_fast",
+    help="Whether no sim begins any more once one has failed; all run by default.",
+)
+@click.option(
+    "--repeat", type=click.IntRange(1, _MOST_ATTEMPTS), default=1, metavar="N", help="Runs each sim so many times."
+)
+@selection_options
 @click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
 @click.option(
     "--json",
@@ -65,47 +86,50 @@ def run(
     session: Session,
     *,
     sims: tuple[str, ...],
-    work_dir: Path,
+    work_dir: Path | None,
     timeout_s: float | None,
     project_root: Path,
+    jobs: Jobs | None,
+    is_failing_fast: bool,
+    repeat: int,
+    patterns: tuple[str, ...],
+    axis_values: tuple[str, ...],
     is_verbose: bool,
     as_json: bool,
     shard: Shard | None,
     earlier_runs: tuple[Path, ...],
     junit: Path | None,
 ) -> int:
-    """Runs SIMS: files, directories or globs of TOML files."""
-    loaded = load(sims, cwd=Path.cwd())
+    """Runs SIMS: files, directories or globs of TOML files; those that patchbay.toml names by default."""
+    settings = read_project(project_root, Path.cwd())
+    loaded = load(sims or settings.simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
-    part = take_part(loaded.plans, shard, earlier_runs)
-    refuse_unbuilt(part.plans)
+    chosen = select(loaded.plans, patterns, axis_values)
+    part = take_part(chosen, shard, earlier_runs)
+    plans = repeated(part.plans, repeat)
+    refuse_unbuilt(plans)
     root = project_root.resolve()
-    binaries = resolve_binaries(part.plans, root, os.environ)
+    binaries = resolve_binaries(plans, root, os.environ)
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
         json_lines = stack.enter_context(JsonLines()) if as_json else None
         exports = stack.enter_context(Exports(junit, os.environ, owner))
-        zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim}))
+        zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
         interruption = Interruption()
         interruption.note_signals()
-        directory = stack.enter_context(_new_run_directory(work_dir, part, owner))
+        place = work_dir or settings.work_dir or Path(_WORK_DIR)
+        directory = stack.enter_context(_new_run_directory(place, plans, owner, part.shard))
         session.run_directory = directory
         exports.run = directory.path
         if json_lines:
             json_lines.begin(directory)
-        jobs = [
-            SimJob(
-                plan=sim.state.plan,
-                directory=str(sim.directory),
-                project_root=str(root),
-                binaries=paths,
-                timeout_s=timeout_s,
-                owner=owner,
-            )
-            for sim, paths in zip(directory.sims, binaries, strict=True)
-        ]
-        scheduler = Scheduler(zygote, directory, jobs, interruption, is_verbose=is_verbose, json_lines=json_lines)
+        limit_s = settings.timeout_s if timeout_s is None else timeout_s
+        sim_jobs = _sim_jobs(directory, binaries, root, limit_s, owner)
+        pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
+        scheduler = Scheduler(
+            zygote, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
+        )
         try:
             code = asyncio.run(scheduler.run())
         finally:
@@ -115,9 +139,35 @@ def run(
         return code
 
 
-def _new_run_directory(work_dir: Path, part: Part, owner: Owner | None) -> RunDirectory:
+def _sim_jobs(
+    directory: RunDirectory,
+    binaries: Sequence[dict[str, str]],
+    project_root: Path,
+    timeout_s: float | None,
+    owner: Owner | None,
+) -> list[SimJob]:
+    return [
+        SimJob(
+            plan=sim.state.plan,
+            directory=str(sim.directory),
+            project_root=str(project_root),
+            binaries=paths,
+            timeout_s=timeout_s,
+            owner=owner,
+        )
+        for sim, paths in zip(directory.sims, binaries, strict=True)
+    ]
+
+
+def _job_count(asked: Jobs | None, sims: int) -> int:
+    return min(automatic_jobs() if asked is None or asked == "auto" else asked, max(sims, 1))
+
+
+def _new_run_directory(
+    work_dir: Path, plans: Sequence[Plan], owner: Owner | None, shard: ShardOfRun | None
+) -> RunDirectory:
     try:
-        return RunDirectory.create(work_dir, part.plans, owner, part.shard)
+        return RunDirectory.create(work_dir, plans, owner, shard)
     except HostError as error:
         elsewhere = f"patchbay run --work-dir {Path(tempfile.gettempdir()) / 'patchbay'} ..."
         raise HostError(error.problem, error.remedy or elsewhere) from error

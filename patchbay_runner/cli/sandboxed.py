@@ -15,6 +15,7 @@ import msgspec
 
 from patchbay_runner.errors import HostError, KernelError, LabError
 from patchbay_runner.executor import RunOptions, run_plan
+from patchbay_runner.kernel.links import has_netem
 from patchbay_runner.kernel.sandbox import SandboxContext
 from patchbay_runner.kernel.sandbox.diagnosis import exhaustion
 from patchbay_runner.lab.agent import Agent
@@ -26,6 +27,7 @@ from patchbay_runner.results.files import Owner
 from patchbay_runner.results.recorder import SandboxRecorder
 
 ENTRY_NAME = "sim"
+PROBE_NAME = "has-netem"
 INTERRUPTED = Failure(phase="interrupted", message="interrupted")
 
 
@@ -38,6 +40,11 @@ class SimJob(msgspec.Struct, frozen=True, kw_only=True):
     binaries: dict[str, str]
     timeout_s: float | None
     owner: Owner | None
+
+
+def probe_netem(_context: SandboxContext) -> int:
+    """A sandbox's entry: ends with 1 when the kernel impairs links here, with 0 when that takes an emulator."""
+    return int(has_netem())
 
 
 class _Interrupted(BaseException):

@@ -1,4 +1,4 @@
-"""Runs the sims of one command: a sandbox each, one after another, with the terminal and the documents kept current."""
+"""Runs the sims of one command: a sandbox each, several at once, with the terminal and the documents kept current."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from patchbay_runner.cli.sandboxed import ENTRY_NAME, SimJob
+from patchbay_runner.cli.queueing import SimQueue
+from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob
 from patchbay_runner.cli.supervision import Interruption, Supervisor, make_pipe
 from patchbay_runner.errors import SandboxDied
 from patchbay_runner.kernel.sandbox import Sandbox, SandboxOptions, Zygote
+from patchbay_runner.model import company
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.results import reports
+from patchbay_runner.results.documents import Status
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.sim import SimRecord
 
@@ -32,6 +35,13 @@ _EXIT_INTERRUPTED = 130
 _PHASE_CODES = {"internal": 3, "host": 4}
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How many sims run at once, and whether none begins any more once one has failed."""
+
+    jobs: int = 1
+    is_failing_fast: bool = False
+
+
 class Scheduler:
     """Takes the sims of a run directory from pending to their verdicts."""
 
@@ -41,6 +51,7 @@ class Scheduler:
         directory: RunDirectory,
         jobs: Sequence[SimJob],
         interruption: Interruption,
+        pace: Pace,
         *,
         is_verbose: bool = False,
         json_lines: JsonLines | None = None,
@@ -48,6 +59,7 @@ class Scheduler:
         self._zygote = zygote
         self._directory = directory
         self._jobs = jobs
+        self._pace = pace
         self._is_verbose = is_verbose
         self._json_lines = json_lines
         self._interruption = interruption
@@ -74,15 +86,47 @@ class Scheduler:
         return exit_code(self._directory.sims, is_interrupted=is_interrupted)
 
     async def _run_sims(self) -> None:
-        for sim, job in zip(self._directory.sims, self._jobs, strict=True):
-            if self._interruption.count:
-                return
-            await self._run_sim(sim, job)
+        """Returns, or raises the first sim's error, when no sim runs any more."""
+        queue = SimQueue(self._alone(), self._pace.jobs)
+        running: dict[asyncio.Task[None], int] = {}
+        errors: list[BaseException] = []
+        try:
+            while True:
+                while not self._interruption.is_stopping and (index := queue.take()) is not None:
+                    running[asyncio.create_task(self._run_sim(index))] = index
+                if not running:
+                    break
+                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    index = running.pop(task)
+                    queue.give_back(index)
+                    if error := task.exception():
+                        errors.append(error)
+                        self._interruption.halt()
+                    if self._pace.is_failing_fast and self._directory.sims[index].state.status is Status.ERROR:
+                        queue.clear()
+        finally:
+            await _end_all(running)
+        if errors:
+            raise errors[0]
 
-    async def _run_sim(self, sim: SimRecord, job: SimJob) -> None:
+    def _alone(self) -> list[bool]:
+        """Which sims run alone. What impairs links here is asked only where something depends on it."""
+        plans = [job.plan for job in self._jobs]
+        is_emulated = False
+        if self._pace.jobs > 1 and any(map(company.depends_on_engine, plans)):
+            with self._zygote.sandbox(PROBE_NAME) as probe:
+                ended = probe.wait()
+            if ended.error:
+                raise ended.error
+            is_emulated = not ended.status
+        return [company.is_alone(plan, is_emulated=is_emulated) for plan in plans]
+
+    async def _run_sim(self, index: int) -> None:
+        sim = self._directory.sims[index]
         sim.start()
         try:
-            await self._run_in_sandbox(sim, job)
+            await self._run_in_sandbox(sim, self._jobs[index])
         except SandboxDied as error:  # the zygote is gone; each sim says so
             sim.end(Failure(phase="internal", message=str(error)))
         self._open_terminal().view.ended(sim)
@@ -92,6 +136,10 @@ class Scheduler:
         with contextlib.ExitStack() as stack:
             stack.callback(os.close, reader)
             sandbox = self._start(job, writer)
+            stack.callback(sandbox.close)
+            await asyncio.sleep(
+                0
+            )  # the others that begin now are started first: what comes next is slow the first time
             view = self._open_terminal().view
             view.started(sim)
             supervisor = Supervisor(sandbox, reader, sim, self._interruption, job.timeout_s)
@@ -134,9 +182,15 @@ async def _with_background(work: Coroutine[Any, Any, None], background: Coroutin
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end_all(tasks)
+
+
+async def _end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancels what still runs; returns when it has ended."""
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def exit_code(sims: Sequence[SimRecord], *, is_interrupted: bool) -> int:

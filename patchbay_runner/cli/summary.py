@@ -30,8 +30,8 @@ _LEFT_COLUMNS = 2
 
 def print_summary(console: Console, sims: Sequence[SimRecord], run: Path, runtime_s: float) -> None:
     """The table, the failures, and the line that says how it went and where everything is."""
-    _print_table(console, [row for sim in sims for row in _rows(sim)])
-    failed = [sim for sim in sims if sim.state.status in (Status.ERROR, Status.OVERLOADED)]
+    _print_table(console, [row for sim in sorted(sims, key=_rank) for row in _rows(sim)])
+    failed = [sim for sim in sorted(sims, key=_rank) if sim.state.status in (Status.ERROR, Status.OVERLOADED)]
     for sim in failed[:_DETAILED_FAILURES]:
         _print_failure(console, sim)
     if len(failed) > _DETAILED_FAILURES:
@@ -41,6 +41,11 @@ def print_summary(console: Console, sims: Sequence[SimRecord], run: Path, runtim
     console.print(_conclusion(sims, run, runtime_s), soft_wrap=True)
 
 
+def _rank(sim: SimRecord) -> int:
+    """Failures come first, wherever their files stand."""
+    return {Status.ERROR: 0, Status.OVERLOADED: 1, Status.INTERRUPTED: 2}.get(sim.state.status, 3)
+
+
 def _rows(sim: SimRecord) -> Iterator[list[Text]]:
     """The sim's line; its results stand in it when they are one step's, else each in a line of its own."""
     state = sim.state
@@ -48,7 +53,7 @@ def _rows(sim: SimRecord) -> Iterator[list[Text]]:
     total = len(state.plan.steps)
     steps = str(total) if state.status is Status.OK else f"{state.steps_done}/{total}"
     duration = elapsed(state.elapsed_s) if state.runtime_s is not None else ""
-    own = [Text(state.plan.name), Text.assemble(verdict_text(state.status)), Text(steps), Text(duration)]
+    own = [Text(state.plan.title), Text.assemble(verdict_text(state.status)), Text(steps), Text(duration)]
     yield own + (_cells(measures[0]) if len(measures) == 1 else [Text()] * 3)
     if len(measures) > 1:
         for each in measures:
@@ -79,7 +84,7 @@ def _print_failure(console: Console, sim: SimRecord) -> None:
     if failure is None:
         return
     place = failure_place(failure, len(state.plan.steps))
-    heading = Text.assemble((state.plan.name, "bold"), " ", ("failed", "red"), f" {place}")
+    heading = Text.assemble((state.plan.title, "bold"), " ", ("failed", "red"), f" {place}")
     if failure.origin:
         heading.append(f" ({failure.origin})", "dim")
     console.print(heading, soft_wrap=True)

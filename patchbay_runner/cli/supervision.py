@@ -31,9 +31,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(slots=True)
 class Interruption:
-    """How often the user asked to stop: once is to end cleanly, twice is at once."""
+    """How often the user asked to stop: once is to end cleanly, twice is at once.
+
+    `is_halted` stops what runs as the first request does, when it is not the user who asks.
+    """
 
     count: int = 0
+    is_halted: bool = False
     _listeners: set[Callable[[], None]] = field(default_factory=set)
 
     def listen_to_signals(self) -> None:
@@ -46,9 +50,23 @@ class Interruption:
         for signum in _heeded_signals():
             signal.signal(signum, lambda _signum, _frame: self.request())
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether anybody asked."""
+        return self.is_halted or self.count > 0
+
     def request(self) -> None:
-        """Asks to stop."""
+        """The user asks to stop."""
         self.count += 1
+        self._tell()
+
+    def halt(self) -> None:
+        """The run cannot go on: what runs is to end cleanly."""
+        if not self.is_halted:
+            self.is_halted = True
+            self._tell()
+
+    def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
 
@@ -91,6 +109,8 @@ class Supervisor:
             stack.callback(self._sandbox.close)
             stack.callback(self._cancel_timers)
             stack.callback(self._interruption.subscribe(self._interrupt))
+            if self._interruption.is_stopping:
+                self._interrupt()
             if self._timeout_s is not None:
                 self._later(self._timeout_s + _TIMEOUT_GRACE_S + self._late_s, self._end_overdue)
             await self._read_until_end(on_events)
@@ -141,7 +161,7 @@ class Supervisor:
 
     def _failure_of(self, ended: SandboxExit) -> Failure:
         """Why a sandbox ended that gave no verdict."""
-        if self._interruption.count:
+        if self._interruption.is_stopping:
             return INTERRUPTED
         if self._is_overdue:
             return Failure(phase="timeout", message=f"the sim took longer than {self._timeout_s:g} s")

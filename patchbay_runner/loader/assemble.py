@@ -101,6 +101,7 @@ class _Assembler:
             matrix=variant.axes,
             user=table.user,
             seed=table.seed,
+            exclusive=table.exclusive,
             topology=located.network.topology,
             topology_name=located.name,
             binaries=programs.binaries,

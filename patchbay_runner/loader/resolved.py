@@ -60,6 +60,8 @@ def resolved_document(plan: Plan) -> Table:
         sim["user"] = plan.user
     if plan.seed is not None:
         sim["seed"] = plan.seed
+    if plan.exclusive is not None:
+        sim["exclusive"] = plan.exclusive
     document: Table = {
         "matrix": {axis: [value] for axis, value in plan.matrix.items()},
         "sim": sim,

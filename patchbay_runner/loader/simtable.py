@@ -9,7 +9,7 @@ import msgspec
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.extends import Source
-from patchbay_runner.loader.fields import filled_text, integer, name_choice, read_table
+from patchbay_runner.loader.fields import boolean, filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.shapes import FILLED_TEXT, accepts
 from patchbay_runner.loader.substitute import substitute
@@ -38,6 +38,7 @@ SIM_FIELDS: dict[str, Any] = {
     "topology": filled_text,
     "user": name_choice(("caller", "root")),
     "seed": integer(0, 2**63 - 1),  # the largest integer of TOML
+    "exclusive": boolean,
 }
 
 
@@ -47,6 +48,7 @@ class SimTable(msgspec.Struct, frozen=True):
     name: str
     user: SandboxUser
     seed: int | None
+    exclusive: bool | None
     report: Report
 
 
@@ -57,4 +59,4 @@ def read_sim_table(source: Source, values: Mapping[str, str]) -> SimTable:
     node = substitute(root.with_value(source.sim), "matrix", values, report)
     found = read_table(node, SIM_FIELDS, report, "[sim]") or {}
     name, user = found.get("name", source.document.path.stem), found.get("user", "caller")
-    return SimTable(name, user, found.get("seed"), report)
+    return SimTable(name, user, found.get("seed"), found.get("exclusive"), report)

@@ -46,7 +46,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place.
 
     `on_failure` are steps for when one of `steps` fails, the time is over, or the user interrupts.
-    `seed` decides the fate of every impaired link's packets; None leaves it to the engine.
+    `seed` decides the fate of every impaired link's packets; None leaves it to the engine. `exclusive` says whether it
+    must run alone; None leaves it to what it asks for. `attempt` counts from 1 the runs of a sim that is repeated.
     """
 
     name: str
@@ -61,6 +62,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: tuple[Step, ...] = ()
     on_failure: tuple[Step, ...] = ()
     unbuilt: tuple[str, ...] = ()
+    exclusive: bool | None = None
+    attempt: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What tells it from the others of a run, for people."""
+        return self.name if self.attempt is None else f"{self.name} #{self.attempt}"
 
 
 def encode_plan(plan: Plan) -> bytes:

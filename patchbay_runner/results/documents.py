@@ -57,9 +57,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A sim in the manifest and in the progress. `error` is one line."""
+    """A sim in the manifest and in the progress. `attempt` counts from 1 where sims are repeated, `error` is a line."""
 
     sim: str
+    attempt: int | None = None
     sim_dir: str
     source: str
     matrix: dict[str, Scalar]
@@ -111,7 +112,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """progress.json"""
+    """progress.json. `current_sim` is the one that runs for the longest time."""
 
     schema: int = 1
     run: str
@@ -179,6 +180,7 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = 1
     sim: str
+    attempt: int | None = None
     sim_dir: str
     status: Status
     matrix: dict[str, Scalar]
@@ -237,6 +239,7 @@ class CombinedSim(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     sim_dir: str
     sim: str
+    attempt: int | None = None
     status: Status
     matrix: dict[str, Scalar]
     steps: tuple[StepResult, ...]

@@ -44,7 +44,7 @@ def sim_markdown(sim: Sim, results: SimResults) -> str:
 
 def combined_markdown(combined: CombinedResults) -> str:
     """combined-results.md: a line for each sim, then a line for each step with results."""
-    details = [[sim.sim, each.id, *_cells(each)] for sim in combined.runs for each in map(measure, sim.steps)]
+    details = [[_title(sim), each.id, *_cells(each)] for sim in combined.runs for each in map(measure, sim.steps)]
     return render(
         "combined.md.j2",
         run=combined.runs[0].run if combined.runs else "",
@@ -57,7 +57,11 @@ def _overview(sim: CombinedSim) -> list[str]:
     measures = [measure(step) for step in sim.steps]
     down = max((each.down_mb_s for each in measures if each.down_mb_s is not None), default=None)
     up = max((each.up_mb_s for each in measures if each.up_mb_s is not None), default=None)
-    return [sim.sim, sim.status.value, str(len(measures)), format_number(down), format_number(up)]
+    return [_title(sim), sim.status.value, str(len(measures)), format_number(down), format_number(up)]
+
+
+def _title(sim: CombinedSim) -> str:
+    return sim.sim if sim.attempt is None else f"{sim.sim} #{sim.attempt}"
 
 
 def format_number(value: float | None) -> str:

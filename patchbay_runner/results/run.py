@@ -37,7 +37,7 @@ class RunDirectory:
         self.path = path
         self._shard = shard
         names = UniqueNames()
-        self.sims = tuple(SimRecord(plan, path / names.claim(directory_name(plan.name)), owner) for plan in plans)
+        self.sims = tuple(SimRecord(plan, path / names.claim(_directory_name(plan)), owner) for plan in plans)
         self._lock_fd = lock_fd
         self._owner = owner
         self._environment = environment()
@@ -126,28 +126,36 @@ class RunDirectory:
         )
 
     def _progress(self, summaries: tuple[SimSummary, ...]) -> documents.Progress:
-        return progress(self.path.name, self._status, document_time(self._started_at), summaries)
+        running = [sim.state for sim in self.sims if sim.state.status is Status.RUNNING]
+        current = max(running, key=lambda state: state.elapsed_s).plan.name if running else None
+        return progress(self.path.name, self._status, document_time(self._started_at), summaries, current)
 
     def _write(self, name: str, content: bytes) -> None:
         write_atomically(self.path / name, content, self._owner)
 
 
-def progress(run: str, status: RunStatus, started_at: str, summaries: tuple[SimSummary, ...]) -> documents.Progress:
-    """progress.json as of now."""
+def progress(
+    run: str, status: RunStatus, started_at: str, summaries: tuple[SimSummary, ...], current_sim: str | None = None
+) -> documents.Progress:
+    """progress.json as of now; `current_sim` is the one that runs for the longest time."""
     by_status = {status: [each.sim for each in summaries if each.status is status] for status in Status}
-    running = by_status[Status.RUNNING]
     return documents.Progress(
         run=run,
         status=status,
         started_at=started_at,
         updated_at=document_time(datetime.now(UTC)),
         total=len(summaries),
-        completed=len(summaries) - len(by_status[Status.PENDING]) - len(running),
+        completed=len(summaries) - len(by_status[Status.PENDING]) - len(by_status[Status.RUNNING]),
         ok=len(by_status[Status.OK]),
         error=len(by_status[Status.ERROR]),
-        current_sim=running[0] if running else None,
+        current_sim=current_sim,
         simulations=summaries,
     )
+
+
+def _directory_name(plan: Plan) -> str:
+    """Each attempt has its own."""
+    return directory_name(plan.name) + (f"-attempt-{plan.attempt}" if plan.attempt else "")
 
 
 def link_to_latest(work_dir: Path, owner: Owner | None) -> Path:

@@ -100,6 +100,7 @@ class SimState:
         """The sim as the manifest lists it."""
         return documents.SimSummary(
             sim=self.plan.name,
+            attempt=self.plan.attempt,
             sim_dir=self.sim_dir,
             source=self.plan.source,
             matrix=self.plan.matrix,
@@ -115,6 +116,7 @@ class SimState:
             run=run,
             sim_dir=self.sim_dir,
             sim=self.plan.name,
+            attempt=self.plan.attempt,
             status=self.status,
             matrix=self.plan.matrix,
             steps=self.results,
@@ -130,6 +132,7 @@ class SimState:
         output = self.failure.output if self.failure else ()
         return documents.Sim(
             sim=self.plan.name,
+            attempt=self.plan.attempt,
             sim_dir=self.sim_dir,
             status=self.status,
             matrix=self.plan.matrix,

@@ -19,12 +19,12 @@ SUMMARY = """\
 
 Sim         Status        Steps   Duration   Down MB/s   Latency ms
 ───────────────────────────────────────────────────────────────────
+relay       failed          1/2     500 ms
+cut         interrupted     0/2      1.0 s
 ping        passed            2      1.5 s                    31.40
 transfers   passed            2      2.5 s
   a                                  2.0 s       12.50
   b                                                            5.00
-relay       failed          1/2     500 ms
-cut         interrupted     0/2      1.0 s
 later       not run         0/2
 
 relay failed in step 2/2: run fetcher on client (sims/relay.toml:7)
@@ -180,6 +180,34 @@ def test_the_live_view_draws_the_running_step_below_the_lines_that_stay(tmp_path
     assert "1 of 2 sims done, 1 failed" in screen.getvalue()
     view.close()
     assert screen.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in screen.getvalue(), "the cursor is shown again"
+
+
+def test_the_live_view_has_a_line_for_each_running_sim_as_far_as_they_fit(tmp_path: Path) -> None:
+    sims = [make_sim(tmp_path, f"sim-{number}") for number in range(30)]
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, height=12, force_terminal=True, color_system=None)
+    view = open_view(console, sims, is_verbose=False, can_redraw=True)
+    for sim in sims[:20]:
+        sim.start()
+    screen.truncate(0)
+    view.tick()
+    drawn = screen.getvalue()
+    view.close()
+    assert re.findall(r"sim-(\d+)", drawn) == [str(number) for number in range(10)]
+    assert "0 of 30 sims done, 20 running" in drawn
+
+
+def test_attempts_are_told_apart(tmp_path: Path) -> None:
+    sims = [SimRecord(plan("web", attempt=number), tmp_path / str(number)) for number in (1, 2)]
+    view, screen = plain_view(sims)
+    for sim in sims:
+        sim.start()
+        end_sim(sim, 0.25)
+        view.ended(sim)
+    console, summary = make_console()
+    print_summary(console, sims, tmp_path, 1)
+    assert [line.split(": ")[0] for line in lines_of(screen)] == ["[1/2] web #1", "[2/2] web #2"]
+    assert [line.split("  ")[0] for line in lines_of(summary)[3:5]] == ["web #1", "web #2"]
 
 
 def test_on_a_narrow_screen_names_give_way_to_what_happens(tmp_path: Path) -> None:
