@@ -172,7 +172,7 @@ def test_a_binary_that_is_not_there_stops_everything_before_it_runs(project: Pro
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_ends_a_run_cleanly(project: Project, signum: signal.Signals) -> None:
-    process = project.start(project.sim("slow", LONG % ""), project.sim("web", FETCH))
+    process = project.start(project.sim("slow", LONG % ""), project.sim("web", FETCH), "--jobs", "1")
     wait_until(lambda: "sleep" in str(project.processes()))
     process.send_signal(signum)
     ended = finish(process, 15)
@@ -205,7 +205,7 @@ def test_a_second_signal_ends_it_at_once(project: Project) -> None:
 
 
 def test_a_sandbox_that_is_killed_is_a_defect_and_the_others_run(project: Project) -> None:
-    process = project.start(project.sim("slow", LONG % ""), project.sim("web", FETCH))
+    process = project.start(project.sim("slow", LONG % ""), project.sim("web", FETCH), "--jobs", "1")
     wait_until(lambda: "sleep" in str(project.processes()))
     wait_until(project.has_event("slow", "capture_recorded"))
     (agent,) = [pid for pid, shown in project.processes().items() if shown.startswith("2 ")]

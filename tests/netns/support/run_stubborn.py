@@ -120,7 +120,7 @@ class Run:
         """Starts it."""
         sims = [project.sim(_NAME, _STEPS, _TOPOLOGY), project.sim("following", _FOLLOWING)]
         started_s = time.monotonic()
-        return cls(project, project.start(*sims), started_s)
+        return cls(project, project.start(*sims, "--jobs", "1"), started_s)
 
     @property
     def phase(self) -> str:
