@@ -54,7 +54,10 @@ def find_runs(path: Path) -> list[Path]:
 
 
 def _runs_below(path: Path) -> Iterator[Path]:
-    for parent, directories, files in os.walk(path):
+    def tell(error: OSError) -> None:
+        raise _unusable(Path(error.filename), f"cannot be read: {error.strerror}") from error
+
+    for parent, directories, files in os.walk(path, onerror=tell):
         if MANIFEST_NAME in files:
             directories.clear()
             yield Path(parent)

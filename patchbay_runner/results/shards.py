@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean, median
 
 import msgspec
 
@@ -40,7 +39,7 @@ def deal(sims: Sequence[SimKey], durations_s: Mapping[SimKey, float], total: int
     shards get equal numbers. The same sims and durations always give the same shards. (Graham's rule: the longest
     shard takes at most 4/3 of the least time possible.)
     """
-    typical_s = median(durations_s.values()) if durations_s else _ANY_DURATION_S
+    typical_s = sorted(durations_s.values())[len(durations_s) // 2] if durations_s else _ANY_DURATION_S
     takes_s = [durations_s.get(sim, typical_s) for sim in sims]
     load_s, numbers, shards = [0.0] * total, [0] * total, [0] * len(sims)
     for position in sorted(range(len(sims)), key=lambda each: (-takes_s[each], each)):
@@ -65,4 +64,4 @@ def durations(runs: Iterable[Manifest]) -> dict[SimKey, float]:
             if summary.status in _TELLING and summary.runtime_ms is not None:
                 key = SimKey(summary.source, summary.sim)
                 figures.setdefault(key, []).append(summary.runtime_ms / 1000)
-    return {key: fmean(values) for key, values in figures.items()}
+    return {key: sum(values) / len(values) for key, values in figures.items()}

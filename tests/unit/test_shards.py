@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -46,8 +47,8 @@ def test_with_durations_no_shard_is_longer_than_the_mean_and_one_sim(takes_s: li
 
 def test_the_longest_go_first_and_an_unknown_one_counts_as_the_median() -> None:
     sims = keys(5)
-    known = {sims[0]: 1.0, sims[1]: 8.0, sims[2]: 4.0, sims[3]: 3.0}  # the median: 3.5
-    assert deal(sims, known, 2) == [1, 1, 2, 2, 2]
+    known = {sims[0]: 1.0, sims[1]: 8.0, sims[2]: 4.0, sims[3]: 3.0}  # the upper median: 4
+    assert deal(sims, known, 2) == [2, 1, 2, 1, 2]
 
 
 def test_the_digest_tells_other_sims_other_numbers_and_other_dealing() -> None:
@@ -121,6 +122,24 @@ def test_plan_balances_by_the_durations_of_an_earlier_run(sim: Path, capsys: pyt
 def test_nonsense_is_2_and_said(sim: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
     assert run_command(["plan", "sim.toml", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_directory_that_may_not_be_read_is_told_rather_than_passed_over(
+    sim: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunDirectory.create(Path("work"), [plan("a")]):
+        pass
+    Path("work/closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str | Path) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
+    assert run_command(["plan", "sim.toml", "--shard", "1/2", "--durations", "work"]) == 2
+    assert "work/closed: cannot be read: Permission denied" in capsys.readouterr().err
 
 
 def test_a_shard_without_sims_is_told(sim: Path, capsys: pytest.CaptureFixture[str]) -> None:
