@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -107,15 +106,12 @@ def _append_summary(file: Path, text: str) -> None:
 
 
 def _prepare(file: Path, owner: Owner | None) -> None:
-    """An older file goes: whoever finds it after this run was killed would take it for this run's."""
+    """Sees that `file` can be written, and takes an older one away: it would pass for this run's."""
     make_directories(file.parent, owner)
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
+        if file.exists() and not file.is_file():
             raise click.BadParameter(f"{file} is no regular file", param_hint="--junit")
+        file.touch()
         file.unlink()
-    except FileNotFoundError:
-        pass
     except OSError as error:
-        raise HostError(f"cannot replace {file}: {error.strerror}") from error
-    if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise HostError(f"cannot write {file}: its directory may not be written")
+        raise HostError(f"cannot write {file}: {error.strerror}") from error

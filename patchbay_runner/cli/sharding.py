@@ -68,6 +68,8 @@ def _read_shard(_context: click.Context, _option: click.Parameter, text: str | N
     if found is None:
         raise click.BadParameter(f"{text!r} is no shard; expected K/N, such as 2/4")
     index, total = map(int, found.groups())
+    if not total:
+        raise click.BadParameter("nothing can be cut into 0 parts")
     if not 1 <= index <= total:
         raise click.BadParameter(f"there is no shard {text}; the first of {total} is 1/{total}")
     return Shard(index, total)

@@ -46,7 +46,8 @@ def find_runs(path: Path) -> list[Path]:
     directory called `latest` is passed over where there are others beside it.
     """
     if not path.is_dir():
-        raise _unusable(path, "there is no such directory", "a run directory")
+        what = "this is no directory" if path.exists() else "there is no such directory"
+        raise _unusable(path, what, "a run directory")
     found = sorted(_runs_below(path))
     if not found:
         raise _unusable(path, f"there is no {MANIFEST_NAME} in it or below it", "a run directory")

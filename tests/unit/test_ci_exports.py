@@ -220,9 +220,11 @@ def test_the_junit_file_replaces_an_older_one_and_makes_its_directory(run: Recor
     assert not file.exists()
 
 
-def test_a_junit_file_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file/junit.xml", "/proc/junit.xml", "loop"])
+def test_a_junit_file_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(HostError), Exports(tmp_path / "file" / "junit.xml", {}, None):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(HostError, match="cannot write"), Exports(tmp_path / place, {}, None):
         pass
 
 

@@ -109,6 +109,8 @@ def test_plan_balances_by_the_durations_of_an_earlier_run(sim: Path, capsys: pyt
     ("arguments", "told"),
     [
         (["--shard", "3/2"], "there is no shard 3/2; the first of 2 is 1/2"),
+        (["--shard", "1/0"], "nothing can be cut into 0 parts"),
+        (["--shard", "1/2", "--durations", "sim.toml"], "sim.toml: this is no directory; expected a run directory"),
         (["--shard", "0/2"], "there is no shard 0/2"),
         (["--shard", "one"], "'one' is no shard; expected K/N, such as 2/4"),
         (["--shard", "1/2/3"], "is no shard"),
