@@ -11,7 +11,10 @@ import click
 import msgspec
 
 from patchbay_runner.cli.parameters import SIM_PATH
+from patchbay_runner.cli.selection import select, selection_options
 from patchbay_runner.loader import load
+from patchbay_runner.loader.node import scalar_text
+from patchbay_runner.loader.project import read_project
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import Scalar
 
@@ -43,6 +46,7 @@ class ShardJob(Job, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("sims", nargs=-1, type=SIM_PATH)
+@selection_options
 @click.option(
     "--format",
     "service",
@@ -58,31 +62,35 @@ class ShardJob(Job, frozen=True, kw_only=True):
     metavar="N",
     help="Makes N jobs, each for a shard, instead of one for every variant.",
 )
-def matrix(sims: tuple[str, ...], *, service: str, total: int | None) -> None:
+def matrix(
+    sims: tuple[str, ...],
+    *,
+    patterns: tuple[str, ...],
+    axis_values: tuple[str, ...],
+    service: str,
+    total: int | None,
+) -> None:
     """Prints the variants of SIMS (files, directories or globs) as a CI job matrix. Nothing is run."""
-    loaded = load(sims, cwd=Path.cwd())
+    loaded = load(sims or read_project(Path(), Path.cwd()).simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
         click.echo(f"warning: {warning}", err=True)
+    plans = select(loaded.plans, patterns, axis_values)
     if total is None:
-        jobs: list[Job] = [_variant_job(plan) for plan in loaded.plans]
+        jobs: list[Job] = [_variant_job(plan) for plan in plans]
     else:
-        jobs = _shard_jobs(sims, min(total, len(loaded.plans)))
+        chosen = [f"--filter={each}" for each in patterns] + [f"--matrix={each}" for each in axis_values]
+        jobs = _shard_jobs([*sims, *chosen], min(total, len(plans)))
     click.echo({"github": _github, "gitlab": _gitlab, "json": _json}[service](jobs))
 
 
 def _variant_job(plan: Plan) -> VariantJob:
-    chosen = [f"--matrix={axis}={_value_text(value)}" for axis, value in plan.matrix.items()]
+    chosen = [f"--matrix={axis}={scalar_text(value)}" for axis, value in plan.matrix.items()]
     return VariantJob(name=plan.name, args=(plan.source, *chosen), file=plan.source, axes=plan.matrix)
 
 
-def _shard_jobs(sims: Sequence[str], total: int) -> list[Job]:
+def _shard_jobs(chosen: Sequence[str], total: int) -> list[Job]:
     shards = [f"{index}/{total}" for index in range(1, total + 1)]
-    return [ShardJob(name=f"shard {shard}", args=(*sims, "--shard", shard), shard=shard) for shard in shards]
-
-
-def _value_text(value: Scalar) -> str:
-    """As `${matrix.*}` and the option --matrix write it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return [ShardJob(name=f"shard {shard}", args=(*chosen, "--shard", shard), shard=shard) for shard in shards]
 
 
 def _json(jobs: Sequence[Job]) -> str:

@@ -72,7 +72,7 @@ class SimSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What tells it from the others of its run."""
-        return self.sim
+        return self.sim if self.attempt is None else f"{self.sim} #{self.attempt}"
 
 
 class ShardOfRun(msgspec.Struct, frozen=True, kw_only=True):

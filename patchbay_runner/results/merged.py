@@ -105,6 +105,7 @@ def _combined(sim: MergedSim, path: Path) -> CombinedSim:
         run=path.name,
         sim_dir=sim.summary.sim_dir,
         sim=sim.summary.sim,
+        attempt=sim.summary.attempt,
         status=sim.summary.status,
         matrix=sim.summary.matrix,
         steps=steps,

@@ -48,7 +48,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
 def test_a_github_job_gets_json_annotations_summary_and_junit(project: Project, checkout: Path) -> None:
     summary = project.root / "summary.md"
     ended = project.run(
-        "--json", "--junit", "junit.xml", variants(project, 0, 3),
+        "--jobs", "1", "--json", "--junit", "junit.xml", variants(project, 0, 3),
         GITHUB_ACTIONS="true", GITHUB_WORKSPACE=str(project.root), GITHUB_STEP_SUMMARY=str(summary),
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
@@ -79,8 +79,17 @@ def test_a_github_job_gets_json_annotations_summary_and_junit(project: Project, 
     assert [case.get("name") for case in report.iter("testcase") if case.find("failure") is not None] == ["s3"]
 
 
+def test_attempts_are_test_cases_of_their_own(project: Project, checkout: Path) -> None:
+    ended = project.run("--repeat", "3", "--jobs", "2", "--junit", "junit.xml", variants(project, 0))
+    assert ended.returncode == 0, ended.stderr
+    report = etree.parse(project.root / "junit.xml")
+    etree.XMLSchema(etree.parse(checkout / "tests" / "unit" / "junit.xsd")).assertValid(report)
+    assert [case.get("name") for case in report.iter("testcase")] == ["s0 #1", "s0 #2", "s0 #3"]
+
+
 def test_an_interrupted_run_leaves_its_report_and_last_line(project: Project) -> None:
-    process = project.start("--json", "--junit", "junit.xml", project.sim("s", SLEEP), project.sim("later", SLEEP))
+    sims = project.sim("s", SLEEP), project.sim("later", SLEEP)
+    process = project.start("--jobs", "1", "--json", "--junit", "junit.xml", *sims)
     wait_until(project.has_event("s", "process_started"), 60)
     process.send_signal(signal.SIGINT)
     ended = finish(process)

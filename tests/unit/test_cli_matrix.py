@@ -56,6 +56,26 @@ def test_gitlab_gets_a_job_to_extend_with_dollars_doubled(capsys: pytest.Capture
     assert entries[2] == {"PATCHBAY_NAME": "one", "PATCHBAY_ARGS": "sims/one.toml"}
 
 
+def test_every_job_runs_what_it_is_named_for(capsys: pytest.CaptureFixture[str]) -> None:
+    for job in json.loads(printed(capsys, "sims")):
+        assert run_command(["plan", "--json", *job["args"]]) == 0
+        assert [plan["name"] for plan in json.loads(capsys.readouterr().out)] == [job["name"]]
+
+
+def test_jobs_are_of_the_sims_that_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [job["name"] for job in json.loads(printed(capsys, "sims", "--filter", "o*"))] == ["one"]
+    assert [job["name"] for job in json.loads(printed(capsys, "sims", "--matrix", "nat=home"))] == ["s-home-true"]
+    (job,) = json.loads(printed(capsys, "sims", "--filter", "o*", "--shards", "3"))
+    assert job["args"] == ["sims", "--filter=o*", "--shard", "1/1"]
+    assert run_command(["plan", "--json", *job["args"]]) == 0
+    assert [plan["name"] for plan in json.loads(capsys.readouterr().out)] == ["one"]
+
+
+def test_the_project_may_name_the_sims(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("patchbay.toml").write_text('simulations = ["sims/one.toml"]\n')
+    assert [job["name"] for job in json.loads(printed(capsys))] == ["one"]
+
+
 def test_a_job_for_each_shard_and_none_more_than_variants(capsys: pytest.CaptureFixture[str]) -> None:
     jobs = json.loads(printed(capsys, "sims/many.toml", "sims/one.toml", "--shards", "9"))
     assert [job["shard"] for job in jobs] == ["1/3", "2/3", "3/3"]
