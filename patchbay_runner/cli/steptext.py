@@ -27,6 +27,7 @@ from patchbay_runner.model.steps import (
     Replug,
     Restart,
     RestoreRegionLink,
+    Run,
     SetDefaultRoute,
     SetDownlink,
     SetFirewall,
@@ -49,7 +50,8 @@ _LONGEST = 160
 def summary_of(step: Step) -> str:
     """The command, the checks, the interface: what tells this step from others of its action."""
     waits = f" after {', '.join(step.requires)}" if step.requires else ""
-    text = _visible(" ".join(_summary(step).split()) + waits)
+    block = f" beside the others of {step.parallel}" if isinstance(step, Run) and step.parallel else ""
+    text = _visible(" ".join(_summary(step).split()) + block + waits)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from patchbay_runner.errors import LabError, StepError
+from patchbay_runner.executor.blocks import blocks
 from patchbay_runner.executor.session import Session
-from patchbay_runner.executor.stepping import carry_out, describe
+from patchbay_runner.executor.stepping import carry_out, describe, tell_failure
 from patchbay_runner.model.plan import ON_FAILURE_LATE_S, ON_FAILURE_S
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.model.steps import Step
@@ -21,9 +22,9 @@ async def carry_out_on_failure(session: Session, failure: Failure) -> None:
     deadline_s = loop.time() + _patience_s(session, failure)
     steps = session.plan.on_failure
     try:
-        for position, step in enumerate(steps):
-            share_s = (deadline_s - loop.time()) / (len(steps) - position)
-            await _attempt(session, position, step, max(share_s, 0.0))
+        for block in blocks(steps):
+            share_s = max(0.0, deadline_s - loop.time()) * len(block) / (len(steps) - block[0])
+            await asyncio.gather(*[_attempt(session, position, steps[position], share_s) for position in block])
     except asyncio.CancelledError:
         accept_cancellation()
 
@@ -51,12 +52,7 @@ async def _attempt(session: Session, position: int, step: Step, patience_s: floa
     except TimeoutError:
         if not limit.expired():
             raise
-        _tell(session, position, step, StepError(f"not done within {patience_s:.1f} s"))
+        late = StepError(f"not done within {patience_s:.1f} s")
+        tell_failure(session, describe(position, step), late, on_failure=True)
     except (StepError, LabError) as error:
-        _tell(session, position, step, error)
-
-
-def _tell(session: Session, position: int, step: Step, error: StepError | LabError) -> None:
-    output = error.output if isinstance(error, StepError) else ()
-    fields = {"phase": "step", "message": str(error), "output": output, "on_failure": True}
-    session.recorder.emit("step_failed", **describe(position, step), **fields)
+        tell_failure(session, describe(position, step), error, on_failure=True)

@@ -64,7 +64,7 @@ def abandon(channels: Mapping[Stream, Channel]) -> None:
 
 
 class Process:
-    """A program that runs or ran, started by the plan's step at `position`.
+    """A program that runs or ran.
 
     `exit_code` is None while it runs and negative for a signal, as in the subprocess module.
     """
@@ -73,14 +73,12 @@ class Process:
         self,
         step: ProcessStep,
         *,
-        position: int,
         device: str,
         pid: int,
         channels: Mapping[Stream, Channel],
         observer: Observer,
     ) -> None:
         self.step = step
-        self.position = position
         self.device = device
         self.pid = pid
         self.channels = channels

@@ -96,7 +96,7 @@ async def start(session: Session, step: ProcessStep, resolver: Resolver) -> Proc
     except BaseException:
         abandon(channels)
         raise
-    process = Process(step, position=session.position, device=device, pid=pid, channels=channels, observer=session)
+    process = Process(step, device=device, pid=pid, channels=channels, observer=session)
     session.add(process)
     session.recorder.emit("process_started", id=step.id, device=device, pid=pid, argv=argv)
     return process

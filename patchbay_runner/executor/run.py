@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from patchbay_runner.errors import LabError, StepError
+from patchbay_runner.executor.blocks import blocks, carry_out_block
 from patchbay_runner.executor.ending import end_processes
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.on_failure import accept_cancellation, carry_out_on_failure
 from patchbay_runner.executor.session import RunOptions, Session
-from patchbay_runner.executor.stepping import carry_out, describe
+from patchbay_runner.executor.stepping import describe
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Failure, Recorder
 
@@ -44,9 +45,8 @@ async def _steps(session: Session) -> Failure | None:
     try:
         async with asyncio.timeout(timeout_s) as limit:
             session.start_ticking()
-            for position, step in enumerate(session.plan.steps):
-                session.position = position
-                await carry_out(session, position, step)
+            for block in blocks(session.plan.steps):
+                await carry_out_block(session, block)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -86,9 +86,9 @@ def _closed(session: Session, failure: Failure | None) -> Failure | None:
     try:
         session.close()
         for process in session.processes.values():
-            session.position = process.position
             session.collect_results(process.step)
     except StepError as error:
+        session.position = next(at for at, step in enumerate(session.plan.steps) if step is process.step)
         failure = failure or _failed_by(session, error)
     if failure is None and session.defect is not None:
         failure = _failed_by(session, session.defect)

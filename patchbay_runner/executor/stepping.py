@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from patchbay_runner.errors import LabError, StepError
 from patchbay_runner.executor.actions import ACTIONS
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import Step, action_of
@@ -23,6 +24,12 @@ async def carry_out(session: Session, position: int, step: Step, **more: Any) ->
     duration_s = round(time.monotonic() - started_s, 6)
     fields = {"step": position, "id": step.id, "status": "passed", "duration_s": duration_s}
     session.recorder.emit("step_finished", **fields, **more)
+
+
+def tell_failure(session: Session, description: dict[str, Any], error: StepError | LabError, **more: Any) -> None:
+    """Tells that a described step failed, beside the failure that ends the sim."""
+    output = error.output if isinstance(error, StepError) else ()
+    session.recorder.emit("step_failed", **description, phase="step", message=str(error), output=output, **more)
 
 
 def describe(position: int, step: Step) -> dict[str, Any]:

@@ -15,19 +15,52 @@ def check_references(parts: Sequence[Part], absent: Sequence[Draft], report: Rep
     explainer = _Explainer(parts, absent, report)
     recorded: set[str] = set()
     ids: dict[str, Part] = {}
+    blocks = _Blocks()
     for position, part in enumerate(parts):
+        first = blocks.enter(part)
+        if first is not None:
+            explainer.parted(part, first)
+        recorded.update(blocks.take_ended())
         for use in part.waits:
             if use.name not in recorded:
-                explainer.missing(use, position)
-        recorded.update(part.records)
+                explainer.missing(use, position, is_beside=use.name in blocks.recorded)
+        blocks.recorded.update(part.records)
         if part.aims_at and (part.aims_at not in ids or ids[part.aims_at].action != "spawn"):
             explainer.not_started(part, position)
         if part.id and ids.setdefault(part.id, part) is not part:
             explainer.duplicate(part, ids[part.id])
+    recorded.update(blocks.recorded)
     for part in parts:
         for use in part.reads:
             if use.name not in recorded:
                 explainer.unknown_result(use)
+
+
+class _Blocks:
+    """Which steps run at the same time: what they record is there only when all of them have ended."""
+
+    def __init__(self) -> None:
+        self.recorded: set[str] = set()
+        self._ended: set[str] = set()
+        self._name = ""
+        self._firsts: dict[str, Part] = {}
+
+    def enter(self, part: Part) -> Part | None:
+        """Goes on to a step; the first of its block when another step stands between them."""
+        written = part.node.value.get("parallel")
+        name = written.value if written is not None and isinstance(written.value, str) else ""
+        if name and name == self._name:
+            return None
+        self._name = name
+        self._ended |= self.recorded
+        self.recorded = set()
+        first = self._firsts.setdefault(name, part) if name else part
+        return None if first is part else first
+
+    def take_ended(self) -> set[str]:
+        """What is there since the last call."""
+        ended, self._ended = self._ended, set()
+        return ended
 
 
 class _Explainer:
@@ -42,8 +75,17 @@ class _Explainer:
         node = part.node.value.get("id", part.node)
         self._report.error(node, f"there is a step {quote(part.id)} already, at {first.node.origin}", "another id")
 
-    def missing(self, use: Use, position: int) -> None:
+    def parted(self, part: Part, first: Part) -> None:
+        node = part.node.value["parallel"]
+        message = f"the steps of {quote(node.value)}, from {first.node.origin} on, do not stand together"
+        self._report.error(node, message, "all of them one after the other, or another name")
+
+    def missing(self, use: Use, position: int, *, is_beside: bool) -> None:
         key = use.name
+        if is_beside:
+            message = f"{quote(key)} is recorded by a step that runs at the same time"
+            self._report.error(use.node, message, "a step before them, or a spawn")
+            return
         later = next((part for part in self._parts[position:] if key in part.records), None)
         if later is self._parts[position]:
             self._report.error(use.node, f"{quote(key)} is recorded by this very step, which would wait for itself")

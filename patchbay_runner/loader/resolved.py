@@ -201,6 +201,8 @@ def _process(step: ProcessStep) -> Table:
         table["ready_after"] = _duration(step.ready_after_s)
     if isinstance(step, Spawn) and step.ready_when is not None:
         table["ready_when"] = msgspec.to_builtins(step.ready_when)
+    if isinstance(step, Run) and step.parallel:
+        table["parallel"] = step.parallel
     if step.captures:
         table["captures"] = {capture.name: _capture(capture) for capture in step.captures}
     if step.results is not None:

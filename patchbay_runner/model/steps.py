@@ -72,7 +72,9 @@ class ProcessStep(StepBase, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Run(ProcessStep, frozen=True, kw_only=True, omit_defaults=True, tag="run"):
-    """Runs a program to its end."""
+    """Runs a program to its end. Adjacent steps with the same `parallel`, unless it is "", run at the same time."""
+
+    parallel: str = ""
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

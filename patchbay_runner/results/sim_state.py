@@ -18,7 +18,7 @@ _PHASE_STATUS = {"interrupted": Status.INTERRUPTED, "overloaded": Status.OVERLOA
 
 
 class SimState:
-    """`step` holds the fields of the running step's event, None between steps.
+    """`step` holds the fields of the running step's event, of the one that began first; None between steps.
 
     `step_started_s` is when that step began, counted from the sim's start.
     """
@@ -29,8 +29,8 @@ class SimState:
         self.status = Status.PENDING
         self.failure: Failure | None = None
         self.is_finished = False
-        self.step: dict[str, Any] | None = None
-        self.step_started_s = 0.0
+        # The steps that run, with when each began, by whether they are of `on_failure` and their number.
+        self._running: dict[tuple[bool, int], tuple[dict[str, Any], float]] = {}
         self.steps_done = 0
         self.results: tuple[StepResult, ...] = ()
         self.logs: list[messages.LogOpened] = []
@@ -45,6 +45,19 @@ class SimState:
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
         self._started_s = 0.0
+
+    @property
+    def step(self) -> dict[str, Any] | None:
+        return next((fields for fields, _ in self._running.values()), None)
+
+    @property
+    def step_started_s(self) -> float:
+        return next((started_s for _, started_s in self._running.values()), 0.0)
+
+    @property
+    def steps_beside(self) -> int:
+        """How many steps run at the same time as `step`."""
+        return max(len(self._running) - 1, 0)
 
     @property
     def elapsed_s(self) -> float:
@@ -155,14 +168,20 @@ class SimState:
 
     def _follow(self, event: messages.Event) -> None:
         if event.kind == "step_started":
-            self.step, self.step_started_s = event.fields, self.elapsed_s
+            self._running[_step_key(event)] = (event.fields, self.elapsed_s)
         elif event.kind == "step_finished":
-            self.step = None
+            self._running.pop(_step_key(event), None)
             self.steps_done += not event.fields.get("on_failure", False)
+        elif event.kind == "step_failed":
+            self._running.pop(_step_key(event), None)
         elif event.kind == "nat64_statistics":
             self._nat64[event.fields["router"]] = {
                 name: count for name, count in event.fields.items() if name != "router"
             }
+
+
+def _step_key(event: messages.Event) -> tuple[bool, int]:
+    return bool(event.fields.get("on_failure")), int(event.fields.get("step", 0))
 
 
 class _Capture:

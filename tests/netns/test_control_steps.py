@@ -359,3 +359,34 @@ def wait_until(condition: Callable[[], bool], patience_s: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def test_parallel_runs_talk_to_each_other(project: Project) -> None:
+    """Neither ends without the other, and the third, on the server too, takes the rest of the time."""
+    answer = "import socket; s = socket.socket(type=2); s.bind((str(), 5000)); d, a = s.recvfrom(9); s.sendto(d, a)"
+    ask = """import socket; s = socket.socket(type=2); s.settimeout(0.1)
+for i in range(300):
+    s.sendto(b"x", ("$NETSIM_IP_server", 5000))
+    try: print("got", s.recv(9).decode()); break
+    except OSError: pass"""
+    block = ('parallel = "talk"', 'timeout = "40s"')
+    server = ("[[step]]", 'id = "answer"', 'device = "server"', f"cmd = ['python3', '-c', '''{answer}''']", *block)
+    caller = ("[[step]]", 'id = "ask"', 'device = "client"', f"cmd = ['python3', '-c', '''{ask}''']", *block)
+    histories = passes(
+        project,
+        "\n".join(server),
+        "\n".join((*caller, "[step.captures]", 'text.regex = "got (.*)"')),
+        '[[step]]\naction = "assert"\nchecks = ["ask.text == x", "answer.exit_code == 0"]',
+    )
+    assert histories["ask.text"] == ["x"]
+    assert project.read("sim/sim.json")["steps_done"] == 3
+
+
+def test_all_failures_of_parallel_runs_are_shown(project: Project) -> None:
+    steps = [client(f"run-{code}", f"sleep 0.{code}; exit {code}", 'parallel = "all"') for code in (3, 0, 2)]
+    ended = project.run(project.sim("sim", "\n".join(steps)))
+    assert ended.returncode == 1
+    assert "run-3 exited with code 3" in ended.stdout
+    assert "step 3 (run run-2): run-2 exited with code 2" in ended.stdout
+    document = project.read("sim/sim.json")
+    assert (document["error"]["step"]["id"], document["steps_done"]) == ("run-3", 1)

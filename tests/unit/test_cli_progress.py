@@ -210,6 +210,26 @@ def test_attempts_are_told_apart(tmp_path: Path) -> None:
     assert [line.split("  ")[0] for line in lines_of(summary)[3:5]] == ["web #1", "web #2"]
 
 
+def test_the_live_view_counts_steps_that_run_at_the_same_time_and_not_those_of_on_failure(tmp_path: Path) -> None:
+    sim = make_sim(tmp_path, "one")
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, force_terminal=True, color_system=None)
+    view = open_view(console, [sim], is_verbose=True, can_redraw=True)
+    sim.start()
+    for position, step_id in enumerate(("a", "b")):
+        feed(view, sim, "step_started", step=position, action="run", id=step_id, device="client")
+    view.tick()
+    assert "run a on client and 1 more" in screen.getvalue()
+    feed(view, sim, "step_finished", step=0, id="a", status="passed")
+    feed(view, sim, "step_failed", step=1, id="b", message="no")
+    assert (sim.state.step, sim.state.steps_done) == (None, 1)
+    feed(view, sim, "step_started", step=0, action="run", id="dump", device="client", on_failure=True)
+    assert "step 1 of on_failure: run dump on client" in screen.getvalue()
+    feed(view, sim, "step_finished", step=0, id="dump", status="passed", on_failure=True)
+    view.close()
+    assert (sim.state.step, sim.state.steps_done) == (None, 1)
+
+
 def test_on_a_narrow_screen_names_give_way_to_what_happens(tmp_path: Path) -> None:
     sim = make_sim(tmp_path, "a-long-name-" * 9)
     screen = io.StringIO()

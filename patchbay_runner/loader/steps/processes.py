@@ -65,6 +65,8 @@ def _build(kind: type[Run | Spawn], table: Table, report: Report) -> Built | Non
     if kind is Spawn:
         check_readiness(table, report)
         extra = {"ready_after_s": table.get("ready_after", 0.0), **table.take("ready_when")}
+    else:
+        extra = table.take("parallel")
     step = kind(
         **table.base(),
         cmd=cmd,

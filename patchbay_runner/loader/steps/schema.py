@@ -114,6 +114,7 @@ FIELDS: dict[str, Any] = {
     "captures": captures.captures,
     "results": captures.results,
     "expect_exit": processes.expected_exit,
+    "parallel": filled_text,
     "ready_after": duration,
     "ready_when": readiness.readiness,
     "duration": duration,
@@ -151,7 +152,7 @@ _PROCESS = ("cmd", "args", "cwd", "parser", "captures", "results", "expect_exit"
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
-        Action("run", processes.build_run, _PROCESS, ("device", "cmd")),
+        Action("run", processes.build_run, (*_PROCESS, "parallel"), ("device", "cmd")),
         Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after", "ready_when"), ("id", "device", "cmd")),
         Action("wait-for", waiting.build_wait_for, ("expect_exit",), ("id",), ("device", "env")),
         Action(
