@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -27,8 +28,14 @@ def init(*, directory: Path) -> None:
     _write_new(files)
     for path in files:
         click.echo(f"wrote {shown_path(path.absolute())}")
-    place = "" if directory.resolve() == Path.cwd() else f"cd {shown_path(directory.absolute())} && "
+    place = "" if directory.resolve() == Path.cwd() else f"cd {_as_argument(directory)} && "
     click.echo(f"next: {place}patchbay run {_FIRST_SIM}")
+
+
+def _as_argument(directory: Path) -> str:
+    """As a shell takes it, whatever the name holds."""
+    shown = shown_path(directory.absolute())
+    return shlex.quote(f"./{shown}" if shown.startswith("-") else shown)
 
 
 def starter_files() -> list[tuple[PurePosixPath, bytes]]:

@@ -84,9 +84,11 @@ def _value(value: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    return _clean(text.replace("\n", "\\n"))
+    return text if text.isprintable() else _clean(text.replace("\n", "\\n"))
 
 
 def _clean(text: str) -> str:
     """`text` with control characters shown, not obeyed."""
-    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text) if _CONTROLS.search(text) else text
+    if text.isprintable():  # nearly always, and quickly told
+        return text
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -23,6 +24,7 @@ EXIT_DEFECT = 3
 EXIT_INTERRUPTED = 130
 # What a shell reports for a program that a closed pipe ended.
 EXIT_BROKEN_PIPE = 141
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 # Command to the module that holds it under the same name, with "_" for "-". They are imported when used: --version
 # must be quick.
@@ -100,8 +102,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return EXIT_BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the boundary: everything that nobody expected ends here
-        _show_defect(error, session)
-        return EXIT_DEFECT
+        return _show_unexpected(error, session)
     return code if isinstance(code, int) else 0
 
 
@@ -117,6 +118,15 @@ def _show_error(error: PatchbayError) -> None:
         click.echo(f"error: {error.problem}\n  try: {error.remedy}", err=True)
     else:
         click.echo(f"error: {error}", err=True)
+
+
+def _show_unexpected(error: Exception, session: Session) -> int:
+    """A full disk below the output is the host's; whatever else nobody expected is ours."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        click.echo(f"error: cannot write: {error.strerror}", err=True)
+        return HostError.exit_code
+    _show_defect(error, session)
+    return EXIT_DEFECT
 
 
 def _show_defect(error: Exception, session: Session) -> None:

@@ -211,6 +211,16 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize("command", [["fmt-log", "/proc/self/status"], ["schema"], ["doctor", "--help"]])
+def test_a_full_disk_is_the_hosts_fault(command: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND[:-1], *command], stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
+        )
+    assert done.returncode == 4
+    assert done.stderr == b"error: cannot write: No space left on device\n"
+
+
 def test_each_line_of_a_pipe_is_shown_when_it_comes() -> None:
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
         shown = Following(process)

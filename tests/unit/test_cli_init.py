@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_elsewhere_and_with_the_way_there(tmp_path: Path, capsys: pytest.Capture
     assert run_command(["init", "a/b"]) == 0
     assert written(tmp_path / "a" / "b") == FILES
     assert capsys.readouterr().out.endswith("next: cd a/b && patchbay run sims/first.toml\n")
+
+
+@pytest.mark.parametrize("name", ["a b", "-x", "it's", "$HOME"])
+def test_the_way_there_can_be_pasted(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["init", "--", name]) == 0
+    way = capsys.readouterr().out.splitlines()[-1].removeprefix("next: ").partition(" && ")[0]
+    place = subprocess.run(["sh", "-c", f"{way} && pwd"], check=True, capture_output=True, text=True).stdout
+    assert place == f"{tmp_path / name}\n"
 
 
 def test_what_is_written_is_a_sim_without_a_flaw(tmp_path: Path) -> None:
