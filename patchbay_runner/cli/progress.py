@@ -66,11 +66,14 @@ class Lines:
         self._print(sim, Text.assemble("started ", (f"({sim.state.plan.source})", "dim")))
 
     def print_events(self, sim: SimRecord, events: Sequence[Event]) -> None:
-        """With --verbose: steps and captures."""
-        if not self._is_verbose:
-            return
+        """What fails in `on_failure`, which no verdict tells; with --verbose steps and captures."""
         for event in events:
-            if event.kind == "step_started":
+            if event.kind == "step_failed" and event.fields.get("on_failure"):
+                reason = printable(str(event.fields.get("message"))).partition("\n")[0][:_LONGEST_REASON]
+                self._print(sim, Text(f"{step_text(event.fields, 0)} failed: {reason}", "dim"))
+            elif not self._is_verbose:
+                continue
+            elif event.kind == "step_started":
                 self._print(sim, Text(step_text(event.fields, len(sim.state.plan.steps))))
             elif event.kind == "capture_recorded":
                 self._print(sim, Text(printable(f"{event.fields.get('key')} = {event.fields.get('value')}"), "dim"))
