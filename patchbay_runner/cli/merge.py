@@ -11,12 +11,14 @@ from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.scheduling import code_of_phases
 from patchbay_runner.cli.text import counted, printable, shown_path
 from patchbay_runner.errors import Diagnostic, InputError
+from patchbay_runner.loader.project import read_project
 from patchbay_runner.results.documents import RunStatus, Status
 from patchbay_runner.results.files import calling_user
 from patchbay_runner.results.merged import write_merged
 from patchbay_runner.results.merging import merge as put_together
 from patchbay_runner.results.record import RecordedRun, RecordedSim, find_runs, is_running, read_run
 
+_WORK_DIR = ".patchbay-work"
 _WORDS = {
     Status.OK: "passed",
     Status.ERROR: "failed",
@@ -31,12 +33,10 @@ _WORDS = {
 @click.option(
     "--work-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=".patchbay-work",
-    show_default=True,
-    help="Where the run directory is made.",
+    help=f"Where the run directory is made; that of patchbay.toml, or {_WORK_DIR}, by default.",
 )
 @junit_option
-def merge(directories: tuple[Path, ...], *, work_dir: Path, junit: Path | None) -> int:
+def merge(directories: tuple[Path, ...], *, work_dir: Path | None, junit: Path | None) -> int:
     """Joins the runs in each DIR, a run directory or one with runs below it, into a new run directory.
 
     Ends with the exit code that one run of all these sims would have ended with; 130 when something is missing.
@@ -44,6 +44,7 @@ def merge(directories: tuple[Path, ...], *, work_dir: Path, junit: Path | None) 
     paths = dict.fromkeys(run.resolve() for directory in directories for run in find_runs(directory))
     runs = [read_run(path) for path in paths]
     _refuse_running(runs)
+    place = work_dir or read_project(Path(), Path.cwd()).work_dir or Path(_WORK_DIR)
     owner = calling_user(os.environ, os.geteuid())
     # The shards' own jobs have annotated their failures; the whole is summed up once.
     environment = {name: value for name, value in os.environ.items() if name != "GITHUB_ACTIONS"}
@@ -51,7 +52,7 @@ def merge(directories: tuple[Path, ...], *, work_dir: Path, junit: Path | None) 
         merger = put_together(runs)
         for remark in (*merger.gaps, *merger.remarks):
             click.echo(f"warning: {printable(remark)}", err=True)
-        exports.run = write_merged(merger, runs, work_dir, owner)
+        exports.run = write_merged(merger, runs, place, owner)
     return _conclude(read_run(exports.run), len(runs))
 
 

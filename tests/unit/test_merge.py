@@ -240,6 +240,14 @@ def test_nonsense_is_2(capsys: pytest.CaptureFixture[str], arguments: list[str])
     assert not Path(".patchbay-work").exists()
 
 
+def test_the_project_says_where_runs_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+    make_run("a", {"x": None})
+    Path("patchbay.toml").write_text('work_dir = "runs"\n')
+    assert run_command(["merge", "a"]) == 0
+    assert (Path("runs") / "latest").is_symlink()
+    assert not Path(".patchbay-work").exists()
+
+
 def test_a_plan_of_nothing_can_be_merged(capsys: pytest.CaptureFixture[str]) -> None:
     no_plans: list[Plan] = []
     with RunDirectory.create(Path("a"), no_plans, shard=shard(2)):
