@@ -4,6 +4,8 @@
 
     PatchbayError
     ├── InputError           2  the command line or a sim file is wrong; carries Diagnostics; nothing ran
+    │   └── BinariesMissing  2  programs of sims could not be had; carries a BinaryError for each
+    ├── BinaryError          2  one program could not be found, fetched or built; says what was expected
     ├── NotBuilt             2  a sim asks for what this version cannot do yet; nothing ran
     ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
     ├── LabError             1  the network could not be made or changed as asked
@@ -63,6 +65,32 @@ class InputError(PatchbayError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n".join(map(str, self.diagnostics)))
+
+
+class BinaryError(PatchbayError):
+    """One program could not be found, fetched or built. `output` holds the last lines of the tool that failed."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, expected: str = "", output: Sequence[str] = ()) -> None:
+        self.message = message
+        self.expected = expected
+        self.output = tuple(output)
+        super().__init__(f"{message}; expected {expected}" if expected else message)
+
+
+class BinariesMissing(InputError):
+    """Programs of sims could not be had: for each, the place that asks for it, and why not."""
+
+    def __init__(self, failures: Sequence[tuple[Diagnostic, BinaryError]]) -> None:
+        self.failures = tuple(failures)
+        super().__init__([diagnostic for diagnostic, _ in failures])
+
+    def __str__(self) -> str:
+        return "\n".join(
+            "\n".join([str(diagnostic), *(f"  │ {line}" for line in error.output)])
+            for diagnostic, error in self.failures
+        )
 
 
 class NotBuilt(PatchbayError):

@@ -32,6 +32,7 @@ COMMANDS = {
     "init": "patchbay_runner.cli.init",
     "run": "patchbay_runner.cli.run",
     "plan": "patchbay_runner.cli.plan",
+    "prepare": "patchbay_runner.cli.prepare",
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
     "fmt-log": "patchbay_runner.cli.fmt_log",

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
-from patchbay_runner.cli.binaries import resolve_binaries
+from patchbay_runner.binaries.overrides import Override
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
 from patchbay_runner.cli.parameters import SIM_PATH, duration_s, job_count
+from patchbay_runner.cli.preparing import binary_options, declared_names, ready_binaries
 from patchbay_runner.cli.processors import automatic_jobs
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob, probe_netem, run_sim
 from patchbay_runner.cli.scheduling import Pace, Scheduler
@@ -50,12 +51,7 @@ _MOST_ATTEMPTS = 100_000
     callback=duration_s,
     help='Ends each sim after this long, such as "30m".',
 )
-@click.option(
-    "--project-root",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=".",
-    help="Where programs start and binaries are looked for; the working directory by default.",
-)
+@binary_options
 @click.option(
     "-j",
     "--jobs",
@@ -89,6 +85,8 @@ def run(
     work_dir: Path | None,
     timeout_s: float | None,
     project_root: Path,
+    no_build: bool,
+    overrides: tuple[Override, ...],
     jobs: Jobs | None,
     is_failing_fast: bool,
     repeat: int,
@@ -109,8 +107,8 @@ def run(
     part = take_part(chosen, shard, earlier_runs)
     plans = repeated(part.plans, repeat)
     refuse_unbuilt(plans)
-    root = project_root.resolve()
-    binaries = resolve_binaries(plans, root, os.environ)
+    declared = declared_names(loaded.plans)
+    binaries = ready_binaries(plans, project_root, overrides, may_build=not no_build, declared=declared)
     owner = calling_user(os.environ, os.geteuid())
     with ExitStack() as stack:
         json_lines = stack.enter_context(JsonLines()) if as_json else None
@@ -125,7 +123,7 @@ def run(
         if json_lines:
             json_lines.begin(directory)
         limit_s = settings.timeout_s if timeout_s is None else timeout_s
-        sim_jobs = _sim_jobs(directory, binaries, root, limit_s, owner)
+        sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
         pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
         scheduler = Scheduler(
             zygote, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines

@@ -35,3 +35,10 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """ "1 step", "2 steps"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def megabytes(size: int) -> str:
+    """A number of bytes to read: "12 B", "3.4 kB", "12.0 MB"."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from patchbay_runner.loader.binaries import binary, prepare, unbuilt
+from patchbay_runner.loader.binaries import binary, prepare
 from patchbay_runner.loader.changes import is_changing, network_after
 from patchbay_runner.loader.counts import NONE_COUNTED, RECORDING, Counted, Part, Placed, instances_of, place
 from patchbay_runner.loader.diagnostics import Report, VariantReport
@@ -19,7 +19,6 @@ from patchbay_runner.loader.documents import Reader
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.matrix import Variant, expand, names
 from patchbay_runner.loader.network import Network
-from patchbay_runner.loader.networkchecks import unbuilt_line
 from patchbay_runner.loader.node import Node
 from patchbay_runner.loader.references import check_references
 from patchbay_runner.loader.simtable import SimTable, read_sim_table
@@ -39,7 +38,6 @@ class _Drafts(msgspec.Struct, frozen=True):
 class _Programs(msgspec.Struct, frozen=True):
     binaries: tuple[Binary, ...]
     prepare: tuple[Prepare, ...]
-    unbuilt: tuple[str, ...]
     report: Report | None
 
 
@@ -108,7 +106,7 @@ class _Assembler:
             prepare=programs.prepare,
             steps=tuple([part.step for part in parts if part.step is not None]),
             on_failure=tuple([part.step for part in on_failure if part.step is not None]),
-            unbuilt=programs.unbuilt + later,
+            unbuilt=later,
         )
 
     def _drafts_of(self, node: Node) -> _DraftsOf:
@@ -155,16 +153,11 @@ class _Assembler:
     def _read_programs(self, values: Mapping[str, str]) -> _Programs:
         report = Report()
         nodes = [substitute(node, "matrix", values, report) for node in self._source.binaries.values()]
-        found = [(node, binary(node, report)) for node in nodes]
-        prepared = [
-            (node, prepare(substitute(node, "matrix", values, report), report)) for node in self._source.prepare
-        ]
-        later = [line for node, entry in found if entry is not None for line in unbuilt(node, entry)]
-        later += [unbuilt_line(node, "preparing binaries") for node, _ in prepared]
+        found = [binary(node, report) for node in nodes]
+        prepared = [prepare(substitute(node, "matrix", values, report), report) for node in self._source.prepare]
         return _Programs(
-            binaries=tuple(entry for _, entry in found if entry is not None),
-            prepare=tuple(entry for _, entry in prepared if entry is not None),
-            unbuilt=tuple(later),
+            binaries=tuple(entry for entry in found if entry is not None),
+            prepare=tuple(entry for entry in prepared if entry is not None),
             report=report.or_none(),
         )
 

@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, filled_text, filled_texts, name_choice, read_table
-from patchbay_runner.loader.networkchecks import unbuilt_line
 from patchbay_runner.loader.node import Node, quote
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, one_shape_of
 from patchbay_runner.model.plan import Binary, BinaryMode, Prepare
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@accepts(one_shape_of({"type": "string", "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://"}))
+def url(node: Node, report: Report) -> str | None:
+    """An address of HTTP."""
+    value = filled_text(node, report)
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or any(char.isspace() for char in value):
+        hint = '; for a file on this machine, "path"' if value.startswith(("file:", "/", ".")) else ""
+        report.error(node, f"found {quote(value)}", f"an http:// or https:// address{hint}")
+        return None
+    return value
+
+
+@accepts(one_shape_of({"type": "string", "pattern": r"^\s*[0-9A-Fa-f]{64}\s*$"}))
+def sha256(node: Node, report: Report) -> str | None:
+    """A SHA-256 in hexadecimal, as `sha256sum` prints it."""
+    value = filled_text(node, report)
+    if value is not None and not _SHA256.fullmatch(value.strip().lower()):
+        report.error(node, f"found {quote(value)}", "64 hexadecimal digits, as sha256sum prints them")
+        return None
+    return value and value.strip().lower()
+
+
+@accepts(FILLED_TEXT)
+def no_option(node: Node, report: Report) -> str | None:
+    """What git takes for a name and never for an option."""
+    value = filled_text(node, report)
+    if value is not None and value.startswith("-"):
+        report.error(node, f"found {quote(value)}", 'a name that does not begin with "-"')
+        return None
+    return value
+
 
 BINARY_FIELDS: dict[str, Any] = {
     "name": filled_text,
     "mode": name_choice(("path", "fetch", "build", "target")),
     "path": filled_text,
-    "url": filled_text,
-    "repo": filled_text,
-    "commit": filled_text,
+    "url": url,
+    "sha256": sha256,
+    "repo": no_option,
+    "commit": no_option,
     "example": filled_text,
     "bin": filled_text,
     "features": filled_texts,
@@ -33,7 +77,7 @@ PREPARE_FIELDS: dict[str, Any] = {
 # What each mode reads; the rest would be ignored, and is an error instead.
 _KEYS = {
     "path": {"path"},
-    "fetch": {"url"},
+    "fetch": {"url", "sha256", "bin"},
     "target": {"example", "bin"},
     "build": {"path", "repo", "commit", "example", "bin", "features", "all-features"},
 }
@@ -52,7 +96,7 @@ def binary(node: Node, report: Report) -> Binary | None:
     if len(report.errors) > before:
         return None
     values["all_features"] = values.pop("all-features", False)
-    return Binary(mode=mode, **values)
+    return Binary(mode=mode, origin=node.origin, **values)
 
 
 def prepare(node: Node, report: Report) -> Prepare | None:
@@ -65,17 +109,12 @@ def prepare(node: Node, report: Report) -> Prepare | None:
         report.error(node, "there is nothing to prepare", '"examples" or "bins"')
         return None
     values["all_features"] = values.pop("all-features", False)
-    return Prepare(**values)
-
-
-def unbuilt(node: Node, found: Binary) -> tuple[str, ...]:
-    """What of a binary no later stage provides yet."""
-    return () if found.mode == "path" else (unbuilt_line(node, "a binary that is not a path"),)
+    return Prepare(origin=node.origin, **values)
 
 
 def _infer(node: Node, values: Mapping[str, Any], report: Report) -> BinaryMode | None:
     modes: dict[str, BinaryMode] = {"path": "path", "url": "fetch", "repo": "build", "example": "build", "bin": "build"}
-    sources = [key for key in modes if key in values]
+    sources = [key for key in modes if key in values and not (key == "bin" and "url" in values)]
     found = {modes[key] for key in sources}
     if len(found) > 1:
         report.error(node, f"the binary has several sources: {', '.join(sources)}", 'one of them, or a "mode"')
@@ -90,8 +129,9 @@ def _check_sources(node: Node, mode: str, values: Mapping[str, Any], report: Rep
     for key in values:
         if key != "name" and key not in _KEYS[mode]:
             report.error(node.value[key], f'{quote(key)} says nothing to a binary of mode "{mode}"')
-    if mode in ("path", "fetch") and not _KEYS[mode] & values.keys():
-        report.error(node, f'a binary of mode "{mode}" needs {quote(*_KEYS[mode])}')
+    needed = {"path": "path", "fetch": "url"}.get(mode)
+    if needed and needed not in values:
+        report.error(node, f'a binary of mode "{mode}" needs {quote(needed)}')
     targets = {"example", "bin"} & values.keys()
     if len(targets) == 2:
         report.error(node.value["bin"], '"example" is here as well', 'either "example" or "bin"')

@@ -47,12 +47,6 @@ def check_network(written: Written, report: Report) -> Network:
     return network
 
 
-def unbuilt_line(node: Node, what: str) -> str:
-    """The line of `Plan.unbuilt` for a key whose feature is not there yet."""
-    is_one = what in ("preparing binaries", "a binary that is not a path")
-    return f"{node.origin}: {node.key}: {what} {'is' if is_one else 'are'} not built yet"
-
-
 def _check_duplicates(written: Written, report: Report) -> None:
     taken: dict[str, tuple[str, Node]] = {}
     for kind, name, node in _names(written):

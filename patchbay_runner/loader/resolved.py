@@ -12,7 +12,7 @@ from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import NAT_MODES, Nat, NatConfig
-from patchbay_runner.model.plan import Binary, Plan
+from patchbay_runner.model.plan import Binary, Plan, Prepare
 from patchbay_runner.model.steps import (
     AddInterface,
     Assert,
@@ -67,7 +67,7 @@ def resolved_document(plan: Plan) -> Table:
         "sim": sim,
         "lab": _settings(plan.topology.lab),
         "binary": [_binary(binary) for binary in plan.binaries],
-        "prepare": [_spelled(msgspec.to_builtins(entry)) for entry in plan.prepare],
+        "prepare": [_spelled(entry) for entry in plan.prepare],
         "region": {region.name: _region(region) for region in plan.topology.regions},
         "router": [_router(router) for router in plan.topology.routers],
         "device": {device.name: _device(device) for device in plan.topology.devices},
@@ -84,16 +84,16 @@ def _settings(lab: LabSettings) -> Table:
 
 
 def _binary(binary: Binary) -> Table:
-    table = _spelled(msgspec.to_builtins(binary))
+    table = _spelled(binary)
     if "repo" not in table:
         table.pop("commit", None)
     return table
 
 
-def _spelled(table: Table) -> Table:
+def _spelled(record: Binary | Prepare) -> Table:
     """TOML's names of the fields."""
     names = {"all_features": "all-features"}
-    return {names.get(key, key): value for key, value in table.items()}
+    return {names.get(key, key): value for key, value in msgspec.to_builtins(record).items() if key != "origin"}
 
 
 def _region(region: Region) -> Table:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from patchbay_runner.model.steps import Scalar, Step
-from patchbay_runner.model.topology import Topology
+from patchbay_runner.model.topology import Origin, Topology
 
 # How long the steps of `on_failure` may take in all; after the sim's time is over, or when the user waits for its end.
 ON_FAILURE_S = 30.0
@@ -18,18 +18,23 @@ SandboxUser = Literal["caller", "root"]
 
 
 class Binary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the program behind `${binary.name}` comes from. Only `path` is resolved so far."""
+    """Where the program behind `${binary.name}` comes from.
+
+    `bin` of a download names the executable in an archive; `sha256` is that of the downloaded file, in hexadecimal.
+    """
 
     name: str
     mode: BinaryMode
     path: str | None = None
     url: str | None = None
+    sha256: str | None = None
     repo: str | None = None
     commit: str = "main"
     example: str | None = None
     bin: str | None = None
     features: tuple[str, ...] = ()
     all_features: bool = False
+    origin: Origin = Origin()
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,6 +45,7 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bins: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     all_features: bool = False
+    origin: Origin = Origin()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

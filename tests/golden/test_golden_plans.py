@@ -58,6 +58,8 @@ def without_places(plan: Plan) -> Plan:
         source="",
         topology_name=None,
         unbuilt=tuple(sorted({line.rpartition(": ")[2] for line in plan.unbuilt})),
+        binaries=replaced(plan.binaries, **bare),
+        prepare=replaced(plan.prepare, **bare),
         steps=replaced(plan.steps, **bare),
         on_failure=replaced(plan.on_failure, **bare),
         topology=msgspec.structs.replace(

@@ -145,15 +145,6 @@ def test_a_file_that_is_wrong_stops_everything_before_it_runs(project: Project) 
     assert not project.latest.exists()
 
 
-def test_what_is_not_built_yet_is_said_before_anything_runs(project: Project) -> None:
-    repo = '[[binary]]\nname = "x"\nrepo = "https://example.org/x"\nexample = "x"\n'
-    ended = project.run(project.sim("web", FETCH), project.sim("early", FETCH + repo))
-    assert ended.returncode == 2
-    assert "early.toml:" in ended.stderr
-    assert "not built yet" in ended.stderr
-    assert not project.latest.exists()
-
-
 def test_a_binary_that_is_not_there_stops_everything_before_it_runs(project: Project) -> None:
     binaries = '[[binary]]\nname = "tool"\npath = "bin/tool"\n'
     step = '[[step]]\naction = "run"\ndevice = "client"\ncmd = ["${binary.tool}"]\n'

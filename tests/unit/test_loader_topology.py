@@ -91,44 +91,6 @@ def test_the_pool_follows_the_nat_unless_it_is_said(loading: Loading) -> None:
     assert pools == ["public", "private", "public"]
 
 
-def test_what_is_not_built_yet_is_listed_with_its_place(loading: Loading) -> None:
-    network = """
-[[router]]
-name = "r"
-nat_v6 = "masquerade"
-firewall = "corporate"
-downlink_condition = "wifi"
-[device.d.eth0]
-gateway = "r"
-impair = { loss_pct = 1 }
-"""
-    plan = loading.plan(
-        '[[prepare]]\nbins = ["x"]\n[[binary]]\nname = "b"\nurl = "http://x"\n', network=network + "[sim]"
-    )
-    assert [line.removeprefix("sim.toml:") for line in plan.unbuilt] == [
-        "3: binary[0]: a binary that is not a path is not built yet",
-        "1: prepare[0]: preparing binaries is not built yet",
-    ]
-
-
-def test_what_asks_for_nothing_is_built(loading: Loading) -> None:
-    network = """
-[[router]]
-name = "r"
-nat_v6 = "none"
-firewall = "none"
-downlink_condition = "lan"
-ra_enabled = false
-[device.d.eth0]
-gateway = "r"
-impair = {}
-"""
-    text = (
-        '[[binary]]\nname = "b"\npath = "target:x"\n[[step]]\naction = "set-impair"\ndevice = "d"\ncondition = "lan"\n'
-    )
-    assert loading.plan(text, network=network).unbuilt == ()
-
-
 def test_a_device_keeps_its_interfaces_in_order(loading: Loading) -> None:
     network = '[device.d]\nmtu = 1400\n[device.d.wlan0]\ngateway = "r"\n[device.d.eth0]\ngateway = "r"'
     (device,) = loading.plan('[sim]\n[[router]]\nname = "r"', network=network).topology.devices

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from patchbay_runner.cli.binaries import resolve_binaries
 from patchbay_runner.errors import InputError
 from patchbay_runner.model.plan import Binary, Plan
+from tests.unit.binaries_support import resolve_plans
 
 
 def executable(path: Path) -> Path:
@@ -15,7 +16,8 @@ def executable(path: Path) -> Path:
 
 def resolve(root: Path, *paths: str, **environment: str) -> dict[str, str]:
     binaries = tuple(Binary(name=f"b{number}", mode="path", path=path) for number, path in enumerate(paths))
-    (resolved,) = resolve_binaries([Plan(name="x", source="x.toml", binaries=binaries)], root, environment)
+    plan = Plan(name="x", source="x.toml", binaries=binaries)
+    (resolved,) = resolve_plans([plan], root, PATH=os.environ["PATH"], **environment)
     return resolved
 
 
@@ -42,10 +44,10 @@ def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         resolve(tmp_path, "gone", "source", "text", "target:tool")
     assert [str(diagnostic) for diagnostic in caught.value.diagnostics] == [
-        f"x.toml: binary.b0.path: there is no {tmp_path}/gone; expected an executable file",
-        f"x.toml: binary.b1.path: {tmp_path}/source is a directory; expected an executable file",
-        f"x.toml: binary.b2.path: {tmp_path}/text is not executable; expected an executable file",
-        f"x.toml: binary.b3.path: there is no {tmp_path}/target/release/tool and no {tmp_path}/target/tool; "
+        f"x.toml: binary.b0: there is no {tmp_path}/gone; expected an executable file",
+        f"x.toml: binary.b1: {tmp_path}/source is a directory; expected an executable file",
+        f"x.toml: binary.b2: {tmp_path}/text is not executable; expected an executable file",
+        f"x.toml: binary.b3: there is no {tmp_path}/target/release/tool and no {tmp_path}/target/tool; "
         "expected an executable file",
     ]
 
@@ -53,5 +55,5 @@ def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
 def test_variants_of_a_sim_do_not_repeat_a_problem(tmp_path: Path) -> None:
     plan = Plan(name="x", source="x.toml", binaries=(Binary(name="b", mode="path", path="gone"),))
     with pytest.raises(InputError) as caught:
-        resolve_binaries([plan, plan], tmp_path, {})
+        resolve_plans([plan, plan], tmp_path)
     assert len(caught.value.diagnostics) == 1
