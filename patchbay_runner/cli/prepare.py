@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from patchbay_runner.binaries.overrides import Override
+from patchbay_runner.cli.parameters import SIM_PATH
 from patchbay_runner.cli.preparing import binary_options, declared_names, ready_binaries
 from patchbay_runner.cli.text import printable, shown_path
 from patchbay_runner.loader import load
@@ -14,7 +15,7 @@ from patchbay_runner.loader.project import read_project
 
 
 @click.command()
-@click.argument("sims", nargs=-1)
+@click.argument("sims", nargs=-1, type=SIM_PATH)
 @binary_options
 def prepare(sims: tuple[str, ...], *, project_root: Path, no_build: bool, overrides: tuple[Override, ...]) -> int:
     """Fetches and builds the binaries of SIMS, so that a run of them needs no network; prints where they are."""
