@@ -11,7 +11,7 @@ from patchbay_runner.model.topology import Origin, Topology
 
 # How long the steps of `on_failure` may take in all; after the sim's time is over, or when the user waits for its end.
 ON_FAILURE_S = 30.0
-ON_FAILURE_LATE_S = 5.0
+ON_FAILURE_LATE_S = 8.0
 
 BinaryMode = Literal["path", "fetch", "build", "target"]
 SandboxUser = Literal["caller", "root"]

@@ -11,6 +11,7 @@ import pytest
 from patchbay_runner.executor import ending
 from patchbay_runner.model.steps import (
     Capture,
+    Readiness,
     Restart,
     Run,
     Signal,
@@ -25,6 +26,7 @@ from tests.unit.executor_support import Bench, sh
 READY = (Capture(name="ready", regex="ready.*"),)
 # Says how it was signalled, and goes on.
 TALKER = sh('for s in HUP USR1; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.01; done')
+ENDED = WaitForCapture(capture="server.exit_code", timeout_s=30.0)
 GOT = (*READY, Capture(name="got", regex="got (.*)"))
 
 
@@ -96,7 +98,7 @@ def test_stop_fails_when_the_program_ends_otherwise_than_expected(bench: Bench) 
 
 def test_stop_of_a_program_that_crashed_fails(bench: Bench) -> None:
     """Else a server that died before its time would go unnoticed."""
-    failure = bench.fails(server(*sh("echo broken >&2; exit 3")), Wait(duration_s=0.3), Stop(id="server"))
+    failure = bench.fails(server(*sh("echo broken >&2; exit 3")), ENDED, Stop(id="server"))
     assert failure.message == "server exited with code 3"
     assert failure.output == ("broken",)
 
@@ -128,8 +130,8 @@ def test_signals_reach_the_program(bench: Bench) -> None:
 
 def test_a_signal_reaches_children_only_when_asked(bench: Bench) -> None:
     """The child is ended by the signal, and its parent, which ignores it, tells."""
-    script = "trap '' USR1; (trap - USR1; exec env sleep 100) & echo ready; wait $!; echo got $?; sleep 100"
-    script = script.replace("trap - USR1; exec env", "exec env --default-signal=USR1")
+    child = "env --default-signal=USR1 sh -c 'echo ready; exec sleep 100'"
+    script = f"trap '' USR1; {child} & wait $!; echo got $?; sleep 100"
     captures = (*READY, Capture(name="got", regex="got (.*)"))
     recorder = bench.passes(
         Spawn(id="server", device="web", cmd=sh(script), captures=captures),
@@ -173,7 +175,7 @@ def test_restart_keeps_logs_and_captures_going(bench: Bench) -> None:
 def test_restart_starts_a_program_that_has_crashed(bench: Bench) -> None:
     bench.passes(
         server(*sh("test -e again && { echo ready; exec sleep 100; }; touch again; exit 1")),
-        Wait(duration_s=0.3),
+        ENDED,
         Restart(id="server"),
         ready(),
         Stop(id="server"),
@@ -191,7 +193,7 @@ def test_empty_logs_are_not_mixed_up_by_a_restart(bench: Bench) -> None:
     script = sh("test -e again && echo second; touch again; exec sleep 100")
     silent = [Run(id=f"silent-{number}", device="web", cmd=("true",)) for number in range(3)]
     recorder = bench.passes(
-        Spawn(id="server", device="web", cmd=script, ready_after_s=0.3),
+        Spawn(id="server", device="web", cmd=script, ready_when=Readiness(file="again")),
         Stop(id="server"),
         *silent,
         Restart(id="server"),

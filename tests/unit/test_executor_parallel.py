@@ -78,7 +78,7 @@ def test_one_that_is_too_late_is_the_one_that_failed(bench: Bench) -> None:
 
 
 def test_the_end_of_the_sims_time_names_one_that_has_not_ended(bench: Bench) -> None:
-    failure = bench.fails(beside("a", "true"), beside("b", "exec sleep 100"), timeout_s=1.5)
+    failure = bench.fails(beside("a", "true"), beside("b", "exec sleep 100"), timeout_s=2.5)
     assert (failure.phase, failure.id) == ("timeout", "b")
     assert bench.alive() == []
 

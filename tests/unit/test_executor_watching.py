@@ -61,14 +61,16 @@ def test_what_is_no_number_yet_may_become_one(bench: Bench) -> None:
 
 
 def test_it_fails_when_the_time_is_over(bench: Bench) -> None:
-    failure = bench.fails(printing("echo n 1; echo n 2; exec sleep 100"), check("p.n == 3", within_s=0.5))
+    both = WaitForCapture(capture="p.n", count=2)
+    failure = bench.fails(printing("echo n 1; echo n 2; exec sleep 100"), both, check("p.n == 3", within_s=0.5))
     assert failure.message == (
         "assertion failed: p.n == 3\n  p.n is '2'\n  history (2 values): '1', '2'\n  it had to hold within 0.5 s"
     )
 
 
 def test_it_fails_without_a_value(bench: Bench) -> None:
-    failure = bench.fails(printing("echo n 1; exec sleep 100"), check("p.n == ${p.m}", within_s=0.5))
+    captured = WaitForCapture(capture="p.n")
+    failure = bench.fails(printing("echo n 1; exec sleep 100"), captured, check("p.n == ${p.m}", within_s=0.5))
     assert failure.message == "assertion failed: p.n == ${p.m}\n  p.m was not captured\n  it had to hold within 0.5 s"
     (failed,) = bench.recorder.of_kind("assertion_failed")
     assert failed == {"check": "p.n == ${p.m}", "value": "1", "expected": ""}
@@ -105,10 +107,11 @@ def test_eventually_for_a_time_begins_anew_after_a_wrong_value(bench: Bench) -> 
 
 
 def test_eventually_for_a_time_may_end_after_the_first_time_is_over(bench: Bench) -> None:
-    bench.passes(printing("echo n 1; exec sleep 100"), check("p.n == 1", within_s=0.3, for_s=0.8))
+    captured = WaitForCapture(capture="p.n")
+    bench.passes(printing("echo n 1; exec sleep 100"), captured, check("p.n == 1", within_s=0.3, for_s=0.8))
 
 
 def test_eventually_for_a_time_does_not_begin_too_late(bench: Bench) -> None:
-    script = "echo n 1; sleep 1.2; printf 'n 2\\nn 1\\n'; exec sleep 100"
-    failure = bench.fails(printing(script), WaitForCapture(capture="p.n"), check("p.n == 1", within_s=0.5, for_s=60))
-    assert failure.message.endswith("it had to hold within 0.5 s for 60 s")
+    script = "echo n 1; sleep 2.5; printf 'n 2\\nn 1\\n'; exec sleep 100"
+    failure = bench.fails(printing(script), WaitForCapture(capture="p.n"), check("p.n == 1", within_s=0.3, for_s=60))
+    assert failure.message.endswith("it had to hold within 0.3 s for 60 s")
