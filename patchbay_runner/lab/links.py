@@ -15,6 +15,8 @@ from patchbay_runner.model.topology import Topology
 
 # Of fewer frames the 99th percentile is the latest of them, and one late frame is no overload.
 _JUDGED_BY_P99 = 100
+# Of fewer still, one late frame may be half of them.
+_JUDGED_BY_P50 = 3
 _TOLERABLE_MS = 1.0
 
 Both = tuple[LinkCondition | None, LinkCondition | None]
@@ -132,7 +134,11 @@ def _overloaded_ways(link: LinkStatistics) -> list[DirectionStatistics]:
         for way in (link.up, link.down)
         if way is not None
         and way.overloaded
-        and (way.packets >= _JUDGED_BY_P99 or way.overrun or way.late_p50_ms > _TOLERABLE_MS)
+        and (
+            way.overrun
+            or way.packets >= _JUDGED_BY_P99
+            or (way.packets >= _JUDGED_BY_P50 and way.late_p50_ms > _TOLERABLE_MS)
+        )
     ]
 
 
