@@ -118,7 +118,8 @@ def test_a_restarted_program_is_waited_for_anew(bench: Bench) -> None:
     script = sh("sleep 0.3; echo ready; sleep 100")
     recorder = bench.passes(spawn(Readiness(capture="ready"), *script, captures=captures), Restart(id="p"))
     ready = recorder.of_kind("process_ready")
-    assert [fields["after_s"] >= 0.3 for fields in ready] == [True, True]
+    # At once, if the first start's capture counted; a busy machine notes late when a program was started.
+    assert [fields["after_s"] > 0.1 for fields in ready] == [True, True]
 
 
 def test_a_restarted_program_has_the_time_of_the_restart(bench: Bench) -> None:
