@@ -8,6 +8,7 @@ from socket import AF_INET, AF_INET6
 from patchbay_runner.kernel import netlink
 from patchbay_runner.lab.blueprint import Bridge, InterfaceBlueprint, NodeBlueprint
 from patchbay_runner.lab.routing import Route
+from patchbay_runner.model.topology import LEAST_IPV6_MTU
 
 # The kernel's neighbour tables hold 1,024 entries for all namespaces of a stock host, and an entry cannot give way
 # before it is stale, which takes 15 to 45 s as it comes. IPv6 probes a neighbour from the link-local address, which
@@ -112,7 +113,9 @@ def settled_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
 
 def member_requests(interface: InterfaceBlueprint) -> Iterator[bytes]:
     """Everything of a member's interface but its cable, and IPv6 addresses that come later. Safe to repeat."""
-    yield netlink.no_generated_addresses(interface.index)
+    # The kernel takes IPv6 off an interface that is narrower.
+    if interface.mtu >= LEAST_IPV6_MTU:
+        yield netlink.no_generated_addresses(interface.index)
     if interface.is_crowded:
         yield from _crowded_requests(interface)
     yield netlink.set_up(interface.index)

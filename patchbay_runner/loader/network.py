@@ -13,9 +13,6 @@ from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.topology import Device, IpSupport, Origin, Router, Topology
 
-# RFC 8200, section 5; the kernel takes IPv6 away from an interface with less.
-LEAST_IPV6_MTU = 1280
-
 
 class Network(msgspec.Struct, frozen=True):
     """`counts` maps the base name of a counted device to its number; `variables` says which addresses exist.

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from patchbay_runner.loader import dns
 from patchbay_runner.loader.cidrs import check_cidrs
 from patchbay_runner.loader.diagnostics import Report, unknown
-from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, address_variables
+from patchbay_runner.loader.network import Network, address_variables
 from patchbay_runner.loader.node import Node, quote, table_of
 from patchbay_runner.loader.provisioning import check_advertisements
 from patchbay_runner.loader.regions import check_region_of, check_regions
 from patchbay_runner.loader.topology import Counted, Written, instances
 from patchbay_runner.model.interpolation import ip_variables
 from patchbay_runner.model.names import NameTable
-from patchbay_runner.model.topology import Device, NatV6, Router
+from patchbay_runner.model.topology import LEAST_IPV6_MTU, Device, NatV6, Router
 
 
 def check_network(written: Written, report: Report) -> Network:

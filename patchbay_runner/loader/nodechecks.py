@@ -10,7 +10,7 @@ import msgspec
 from patchbay_runner.loader import dns
 from patchbay_runner.loader.changes import addresses_taken
 from patchbay_runner.loader.diagnostics import Report, unknown
-from patchbay_runner.loader.network import LEAST_IPV6_MTU, Network, explain_variable
+from patchbay_runner.loader.network import Network, explain_variable
 from patchbay_runner.loader.networkchecks import check_nat_v6
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.steps.draft import Draft, Use, is_dynamic
@@ -19,7 +19,7 @@ from patchbay_runner.model.names import NameTable, changed_names
 from patchbay_runner.model.ranges import most_members
 from patchbay_runner.model.regions import region_links
 from patchbay_runner.model.steps import BreakRegionLink, RestoreRegionLink, SetNames, SetNatV6
-from patchbay_runner.model.topology import Device
+from patchbay_runner.model.topology import LEAST_IPV6_MTU, Device
 
 # The key that names an interface, and the one that names a router, for each action that has one.
 _INTERFACE_KEYS = {

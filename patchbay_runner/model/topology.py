@@ -11,6 +11,8 @@ from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.nat import Nat
 
+# RFC 8200, section 5; the kernel takes IPv6 away from an interface with less.
+LEAST_IPV6_MTU = 1280
 # How long a router that is rebooted carries nothing, when it is not said.
 REBOOT_S = 0.5
 
