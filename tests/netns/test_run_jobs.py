@@ -209,3 +209,43 @@ def test_signals_end_all_that_run(project: Project, requests: int) -> None:
     assert ended.returncode == 130
     assert statuses(project) == [("s0", "interrupted"), ("s1", "interrupted"), ("s2", "interrupted"), ("s3", "pending")]
     assert project.processes() == {}
+
+
+def test_a_project_says_what_runs_and_how(project: Project) -> None:
+    (project.root / "sims").mkdir()
+    for name in ("one", "two"):
+        project.sim(f"sims/{name}", WAIT % "1s")
+    settings = 'simulations = "sims"\njobs = 2\ntimeout = "60s"\nwork_dir = "results"\n'
+    (project.root / "patchbay.toml").write_text(settings)
+    ended = project.run()
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (run,) = (path for path in (project.root / "results").iterdir() if not path.is_symlink())
+    assert {"sims_one", "sims_two"} <= {path.name for path in run.iterdir()}
+    assert "2 passed" in ended.stdout
+    assert "1 passed" in project.run("--filter", "one", "--timeout", "30s", "--work-dir", "elsewhere").stdout
+    assert (project.root / "elsewhere" / "latest" / "sims_one").is_dir()
+    late = project.run("--timeout", "500ms")
+    assert (late.returncode, "2 failed" in late.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--jobs", "0"),
+        ("--jobs", "-1"),
+        ("--jobs", "many"),
+        ("--jobs", "1.5"),
+        ("--jobs", "٣"),
+        ("--jobs", "99999999999999999999"),
+        ("--repeat", "0"),
+        ("--filter", "nothing"),
+        ("--matrix", "axis"),
+        ("--matrix", "axis=value"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_runs(project: Project, arguments: tuple[str, str]) -> None:
+    ended = project.run(project.sim("web", WAIT % "1s"), *arguments)
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert arguments[0] in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (project.root / ".patchbay-work").exists()
