@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import build, captures, links, loader, nat64, returning, spawn
+from benchmarks import build, captures, jobs, links, loader, nat64, returning, spawn
 
 BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
     "loader": loader.main,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
     "captures": captures.main,
     "returning": returning.main,
     "build": build.main,
+    "jobs": jobs.main,
     "links": links.main,
     "nat64": nat64.main,
 }
