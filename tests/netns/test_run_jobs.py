@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -249,3 +254,32 @@ def test_nonsense_is_refused_before_anything_runs(project: Project, arguments: t
     assert arguments[0] in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not (project.root / ".patchbay-work").exists()
+
+
+def test_a_terminal_has_a_line_for_each_sim_that_runs(project: Project) -> None:
+    sims = [str(project.sim(name, WAIT % "2s")) for name in ("one", "two", "three")]
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchbay_runner", "run", *sims, "--jobs", "3"],
+        cwd=project.root,
+        env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        with suppress(OSError):  # the end of a terminal whose last program has gone
+            while chunk := os.read(leader, 65_536):
+                shown += chunk
+        assert process.wait(60) == 0, shown
+    finally:
+        os.close(leader)
+        process.kill()
+        process.wait()
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    rows = [rf"{name} +1/1 +wait +[0-9.]+ m?s\s+" for name in ("one", "two", "three")]
+    lines = r"\S +".join(rows)
+    assert re.search(rf"\S +{lines}0 of 3 sims done, 3 running", drawn), drawn
