@@ -31,12 +31,21 @@ class Served:
 
 
 @dataclass(slots=True)
+class Request:
+    """What was asked, and how many bytes of the body were sent."""
+
+    path: str
+    headers: dict[str, str]
+    sent: int = 0
+
+
+@dataclass(slots=True)
 class Site:
-    """The pages of a server, and what was asked of it: path, headers, and how many bytes were sent."""
+    """The pages of a server, and what was asked of it."""
 
     url: str
     pages: dict[str, Served] = field(default_factory=dict)
-    requests: list[tuple[str, dict[str, str], int]] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     active: int = 0
 
     def put(self, path: str, body: bytes = b"", **options: Any) -> str:
@@ -46,7 +55,7 @@ class Site:
 
     @property
     def sent(self) -> list[int]:
-        return [sent for _, _, sent in self.requests]
+        return [request.sent for request in self.requests]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,20 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         page = self.site.pages.get(self.path) or Served(status=404)
         status, start, body = self._answer(page)
-        sent = 0
-        try:
-            self._send_head(page, status, start, len(page.body))
-            end = min(len(body), page.cuts.pop(0)) if page.cuts else len(body)
-            for position in range(0, end, page.chunk):
-                part = body[position : min(end, position + page.chunk)]
-                self.wfile.write(part)
-                self.wfile.flush()
-                sent += len(part)
-                if page.go_on:
-                    self.site.active += 1
-                    page.go_on.wait(30)
-        finally:
-            self.site.requests.append((self.path, dict(self.headers), sent))
+        # Noted before it is sent: whoever has the whole answer finds the whole note.
+        request = Request(self.path, dict(self.headers))
+        self.site.requests.append(request)
+        self._send_head(page, status, start, len(page.body))
+        end = min(len(body), page.cuts.pop(0)) if page.cuts else len(body)
+        for position in range(0, end, page.chunk):
+            part = body[position : min(end, position + page.chunk)]
+            request.sent += len(part)
+            self.wfile.write(part)
+            self.wfile.flush()
+            if page.go_on:
+                self.site.active += 1
+                page.go_on.wait(30)
 
     def _answer(self, page: Served) -> tuple[int, int, bytes]:
         """Status, where the body starts, and what is sent of it."""

@@ -62,12 +62,17 @@ def open_client() -> httpx.Client:
     return httpx.Client(follow_redirects=True, timeout=timeout, verify=context)
 
 
-def fetch(url: str, sha256: str | None, cache: Cache, task: Task, client: httpx.Client) -> Fetched:
-    """The file at `url`. Raises BinaryError when it cannot be had or is not what `sha256` says."""
+def fetch(
+    url: str, sha256: str | None, cache: Cache, task: Task, client: httpx.Client, *, since_s: float | None = None
+) -> Fetched:
+    """The file at `url`. Raises BinaryError when it cannot be had or is not what `sha256` says.
+
+    What somebody has fetched after `since_s`, a time of day, is not asked for again; by default, after this call.
+    """
     known = cache.content(sha256) if sha256 else None
     if sha256 and known:
         return Fetched(known, sha256)
-    asked_s = time.time()
+    asked_s = time.time() if since_s is None else since_s
     with cache.lock(f"download-{key_of(url)}", task):
         download = _Download(url, sha256, cache, task)
         entry = download.entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ class _Resolver:
         self._caller: Caller = caller(options.environment, options.user)
         self._cache = Cache(cache_root(self._caller, options.environment))
         environment = tool_environment(options.environment, self._caller.home)
-        self._shop = Workshop(options.project_root, environment, self._cache, options.may_build)
+        self._shop = Workshop(options.project_root, environment, self._cache, options.may_build, time.time())
         self._overridden = {override.name for override in options.overrides}
         self._progress = progress
         self._cancelled = threading.Event()

@@ -27,12 +27,16 @@ _BUILD_VARIABLES = ("RUST_TARGET", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS")
 
 
 class Workshop(msgspec.Struct, frozen=True):
-    """What every source needs. `environment` is that of tools; relative paths begin at `project_root`."""
+    """What every source needs. `environment` is that of tools; relative paths begin at `project_root`.
+
+    `begun_s` is the time of day at which the work began.
+    """
 
     project_root: Path
     environment: Mapping[str, str]
     cache: Cache
     may_build: bool
+    begun_s: float
 
     def repository_of(self, binary: Binary) -> str:
         """The address that the binary is cloned from."""
@@ -54,7 +58,7 @@ class Workshop(msgspec.Struct, frozen=True):
 def downloaded(binary: Binary, shop: Workshop, task: Task, client: httpx.Client) -> Path:
     """A program at an address, or in an archive there. Raises BinaryError."""
     url = binary.url or ""
-    fetched = fetch(url, binary.sha256, shop.cache, task, client)
+    fetched = fetch(url, binary.sha256, shop.cache, task, client, since_s=shop.begun_s)
     wanted = tuple(dict.fromkeys(name for name in (binary.bin, binary.name) if name))
     key = key_of("download", fetched.sha256, *wanted)
     with shop.cache.lock(f"program-{key}", task):

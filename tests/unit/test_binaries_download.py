@@ -80,7 +80,7 @@ def test_a_connection_that_breaks_is_gone_on_from_where_it_broke(site: Site, cac
     url = site.put("/tool", BODY, cuts=[400_000, 300_000])
     assert fetch(url, SHA256, cache, task()).path.read_bytes() == BODY
     assert site.sent == [400_000, 300_000, len(BODY) - 700_000]
-    assert [headers.get("Range") for _, headers, _ in site.requests] == [None, "bytes=400000-", "bytes=700000-"]
+    assert [request.headers.get("Range") for request in site.requests] == [None, "bytes=400000-", "bytes=700000-"]
 
 
 def test_a_run_that_is_interrupted_leaves_what_the_next_goes_on_from(site: Site, cache: Cache, fetch: Fetch) -> None:
