@@ -15,6 +15,7 @@ from tests.netns.support.run_stubborn import PHASES, Run, phase_lengths
 from tests.netns.support.running import Project, finish
 
 _FRACTIONS = (0.1, 0.35, 0.6, 0.85)
+_TRIES = 3
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -22,7 +23,13 @@ def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, tmp_path: Pat
     length_s = phase_lengths()[phase]
 
     def interrupt(fraction: float) -> None:
-        root = tmp_path / str(fraction)
+        # On a busy machine the interruption may come when all steps have passed: then it says nothing of this phase.
+        for attempt in range(_TRIES):
+            if interrupted_in_time(fraction, tmp_path / f"{fraction}-{attempt}"):
+                return
+        pytest.fail(f"{fraction:.0%} of {phase}: the run went on to its end {_TRIES} times")
+
+    def interrupted_in_time(fraction: float, root: Path) -> bool:
         root.mkdir()
         run = Run.start(Project(root))
         try:
@@ -32,7 +39,7 @@ def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, tmp_path: Pat
             else:
                 run.wait_for_phase(phase)
                 time.sleep(length_s * fraction)
-            _interrupt(run)
+            return _interrupt(run)
         except AssertionError as error:
             raise AssertionError(f"{fraction:.0%} of {phase}: {error}") from error
         finally:
@@ -42,7 +49,8 @@ def test_ctrl_c_ends_a_run_cleanly_whatever_the_moment(phase: str, tmp_path: Pat
         list(pool.map(interrupt, _FRACTIONS))
 
 
-def _interrupt(run: Run) -> None:
+def _interrupt(run: Run) -> bool:
+    """Interrupts the run and looks at what it left; False when the sim had passed before it heard of it."""
     project = run.project
     hit = run.detailed_phase
     run.process.send_signal(signal.SIGINT)
@@ -52,23 +60,23 @@ def _interrupt(run: Run) -> None:
     assert "Traceback" not in ended.stdout + ended.stderr, ended
     assert project.processes() == {}
     if ended.returncode == 0:
-        assert hit == "following", ended
-        return
+        return hit == "following"
     assert ended.returncode == 130, (hit, ended)
     # The deaf programs have a second.
     assert took_s < 5, hit
     if not project.latest.exists():
         assert hit == "loading"
-        return
+        return True
     assert_readable(project.root)
     assert not lock.is_held(project.latest)
     manifest = project.read("manifest.json")
     assert manifest["status"] == "interrupted", (hit, ended)
     statuses = [sim["status"] for sim in manifest["simulations"]]
     assert "running" not in statuses, (hit, ended)
-    if hit not in ("loading", "following"):
-        # Programs that get their time to end may do so after the last step has passed.
-        expected = ("ok", "interrupted") if hit == "teardown" else ("interrupted",)
-        assert statuses[0] in expected, (hit, ended)
-        assert statuses[1] == "pending", (hit, ended)
-        assert project.read("stubborn/results.json")["status"] == statuses[0]
+    if hit in ("loading", "following"):
+        return True
+    assert statuses[0] in ("ok", "interrupted"), (hit, ended)
+    assert statuses[1] == "pending", (hit, ended)
+    assert project.read("stubborn/results.json")["status"] == statuses[0]
+    # Programs that get their time to end may do so after the last step has passed.
+    return statuses[0] == "interrupted" or hit == "teardown"
