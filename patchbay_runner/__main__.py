@@ -11,7 +11,8 @@ def main() -> None:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from patchbay_runner.cli import main as cli  # noqa: PLC0415
 
-    _signal.signal(_signal.SIGINT, heed)
+    # A shell lets its background jobs ignore SIGINT. Who sends one to a run on purpose wants it to stop.
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler if heed == _signal.SIG_IGN else heed)
     cli.main()
 
 

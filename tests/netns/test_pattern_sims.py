@@ -13,6 +13,9 @@ import pytest
 
 from tests.netns.support.running import Project
 
+# Four at once are enough for links that are to be on time.
+pytestmark = pytest.mark.alone
+
 CHECKOUT = Path(__file__).parents[2]
 SIMS = CHECKOUT / "sims"
 PATTERNS = sorted(path.stem for path in (SIMS / "patterns").glob("*.toml"))
