@@ -64,7 +64,7 @@ def patchbay() -> None:
     """Runs real programs on simulated networks, as TOML files say.
 
     Exit codes: 0 all sims passed, 1 a sim failed, 2 the command line or a file is wrong, 3 a defect of patchbay,
-    4 this host cannot run labs, 130 interrupted.
+    4 this host cannot run labs, 5 this host was too busy for the network to be true, 130 interrupted.
     """
 
 
