@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 from typing import Any
 
 from support.sandbox_inside import Ended, spawn
@@ -112,6 +113,12 @@ class World:
 
     def _emit(self, kind: str, /, **fields: Any) -> None:
         self.events.append((kind, fields))
+
+    def questions(self) -> int:
+        """Router Solicitations that have come to the router, read or not."""
+        with entered(self.router):
+            counters = Path("/proc/thread-self/net/snmp6").read_text().split()
+        return int(counters[counters.index("Icmp6InRouterSolicits") + 1])
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         return [fields for event, fields in self.events if event == kind]
