@@ -18,6 +18,7 @@ from patchbay_runner.cli.parameters import SIM_PATH, duration_s, job_count
 from patchbay_runner.cli.preparing import binary_options, declared_names, ready_binaries
 from patchbay_runner.cli.processors import automatic_jobs
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob, probe_netem, run_sim
+from patchbay_runner.cli.sandboxes import Sandboxes
 from patchbay_runner.cli.scheduling import Pace, Scheduler
 from patchbay_runner.cli.selection import repeated, select, selection_options
 from patchbay_runner.cli.session import Session
@@ -116,8 +117,8 @@ def run(
         zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
         interruption = Interruption()
         interruption.note_signals()
-        place = work_dir or settings.work_dir or Path(_WORK_DIR)
-        directory = stack.enter_context(_new_run_directory(place, plans, owner, part.shard))
+        runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
+        directory = stack.enter_context(_new_run_directory(runs_directory, plans, owner, part.shard))
         session.run_directory = directory
         exports.run = directory.path
         if json_lines:
@@ -125,8 +126,9 @@ def run(
         limit_s = settings.timeout_s if timeout_s is None else timeout_s
         sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
         pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
+        place = Sandboxes(zygote, interruption)
         scheduler = Scheduler(
-            zygote, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
+            place, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
         )
         try:
             code = asyncio.run(scheduler.run())

@@ -1,23 +1,18 @@
-"""Runs the sims of one command: a sandbox each, several at once, with the terminal and the documents kept current."""
+"""Runs the sims of one command, several at once, with the terminal and the documents kept current."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from patchbay_runner.cli.queueing import SimQueue
-from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob
-from patchbay_runner.cli.supervision import Interruption, Supervisor, make_pipe
-from patchbay_runner.errors import SandboxDied
-from patchbay_runner.kernel.sandbox import Sandbox, SandboxOptions, Zygote
-from patchbay_runner.model import company
-from patchbay_runner.model.recording import Failure
+from patchbay_runner.cli.sandboxed import SimJob
+from patchbay_runner.cli.supervision import Interruption
+from patchbay_runner.model.plan import Plan
 from patchbay_runner.results import reports
 from patchbay_runner.results.documents import Status
 from patchbay_runner.results.run import RunDirectory
@@ -25,6 +20,7 @@ from patchbay_runner.results.sim import SimRecord
 
 if TYPE_CHECKING:
     from patchbay_runner.cli.jsonlines import JsonLines
+    from patchbay_runner.cli.progress import View
     from patchbay_runner.cli.terminal import Terminal
 
 _TICK_S = 0.1
@@ -42,12 +38,28 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     is_failing_fast: bool = False
 
 
+class Place(Protocol):
+    """Where sims run: here in sandboxes, or elsewhere."""
+
+    def alone(self, plans: Sequence[Plan], jobs: int) -> list[bool]:
+        """Which of the sims the scheduler must not begin beside others, when it may run `jobs` at once."""
+
+    async def run(self, sim: SimRecord, job: SimJob, view: Callable[[], View]) -> None:
+        """Takes a sim from pending to its verdict, telling the view how it begins and goes on, not that it ended.
+
+        It stays pending when it cannot begin any more. Raises HostError when no sim can run here.
+        """
+
+    def begin_no_more(self) -> None:
+        """Sims that wait here for their beginning stay pending."""
+
+
 class Scheduler:
     """Takes the sims of a run directory from pending to their verdicts."""
 
     def __init__(
         self,
-        zygote: Zygote,
+        place: Place,
         directory: RunDirectory,
         jobs: Sequence[SimJob],
         interruption: Interruption,
@@ -56,7 +68,7 @@ class Scheduler:
         is_verbose: bool = False,
         json_lines: JsonLines | None = None,
     ) -> None:
-        self._zygote = zygote
+        self._place = place
         self._directory = directory
         self._jobs = jobs
         self._pace = pace
@@ -87,7 +99,7 @@ class Scheduler:
 
     async def _run_sims(self) -> None:
         """Returns, or raises the first sim's error, when no sim runs any more."""
-        queue = SimQueue(self._alone(), self._pace.jobs)
+        queue = SimQueue(self._place.alone([job.plan for job in self._jobs], self._pace.jobs), self._pace.jobs)
         running: dict[asyncio.Task[None], int] = {}
         errors: list[BaseException] = []
         try:
@@ -105,53 +117,17 @@ class Scheduler:
                         self._interruption.halt()
                     if self._pace.is_failing_fast and self._directory.sims[index].state.status is Status.ERROR:
                         queue.clear()
+                        self._place.begin_no_more()
         finally:
             await _end_all(running)
         if errors:
             raise errors[0]
 
-    def _alone(self) -> list[bool]:
-        """Which sims run alone. What impairs links here is asked only where something depends on it."""
-        plans = [job.plan for job in self._jobs]
-        is_emulated = False
-        if self._pace.jobs > 1 and any(map(company.depends_on_engine, plans)):
-            with self._zygote.sandbox(PROBE_NAME) as probe:
-                ended = probe.wait()
-            if ended.error:
-                raise ended.error
-            is_emulated = not ended.status
-        return [company.is_alone(plan, is_emulated=is_emulated) for plan in plans]
-
     async def _run_sim(self, index: int) -> None:
         sim = self._directory.sims[index]
-        sim.start()
-        try:
-            await self._run_in_sandbox(sim, self._jobs[index])
-        except SandboxDied as error:  # the zygote is gone; each sim says so
-            sim.end(Failure(phase="internal", message=str(error)))
-        self._open_terminal().view.ended(sim)
-
-    async def _run_in_sandbox(self, sim: SimRecord, job: SimJob) -> None:
-        reader, writer = make_pipe()
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, reader)
-            sandbox = self._start(job, writer)
-            stack.callback(sandbox.close)
-            await asyncio.sleep(
-                0
-            )  # the others that begin now are started first: what comes next is slow the first time
-            view = self._open_terminal().view
-            view.started(sim)
-            supervisor = Supervisor(sandbox, reader, sim, self._interruption, job.timeout_s)
-            await supervisor.watch(lambda events: view.happened(sim, events))
-
-    def _start(self, job: SimJob, writer: int) -> Sandbox:
-        """Starts the sandbox, which takes the pipe's writing end over. Raises SandboxDied when the zygote is gone."""
-        options = SandboxOptions(user=job.plan.user)
-        try:
-            return self._zygote.sandbox(ENTRY_NAME, msgspec.json.encode(job), [writer], options)
-        finally:
-            os.close(writer)
+        await self._place.run(sim, self._jobs[index], lambda: self._open_terminal().view)
+        if sim.state.status is not Status.PENDING:
+            self._open_terminal().view.ended(sim)
 
     def _open_terminal(self) -> Terminal:
         """Everything slow to import that only the parent needs, loaded while the first network is being built."""

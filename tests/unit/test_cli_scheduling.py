@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from patchbay_runner.cli.sandboxed import SimJob
+from patchbay_runner.cli.sandboxes import Sandboxes
 from patchbay_runner.cli.scheduling import Pace, Scheduler
 from patchbay_runner.cli.supervision import Interruption
 from patchbay_runner.errors import HostError
@@ -82,7 +83,9 @@ def test_a_host_that_cannot_make_a_sandbox_ends_the_others_cleanly(tmp_path: Pat
             )
             for sim in directory.sims
         ]
-        scheduler = Scheduler(cast("Zygote", zygote), directory, jobs, interruption, Pace(jobs=2))
+        scheduler = Scheduler(
+            Sandboxes(cast("Zygote", zygote), interruption), directory, jobs, interruption, Pace(jobs=2)
+        )
         with pytest.raises(HostError, match="no namespaces here"):
             asyncio.run(scheduler.run())
     assert zygote.sandboxes["runs"].asked[0] == "terminate"
