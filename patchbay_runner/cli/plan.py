@@ -17,7 +17,6 @@ from rich.text import Text
 from patchbay_runner.cli.parameters import SIM_PATH
 from patchbay_runner.cli.selection import select, selection_options
 from patchbay_runner.cli.sharding import shard_options, take_part
-from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.cli.terminal import open_console
 from patchbay_runner.cli.text import counted, printable
 from patchbay_runner.loader import load
@@ -25,6 +24,7 @@ from patchbay_runner.loader.project import read_project
 from patchbay_runner.loader.resolved import resolved_document
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.steps import action_of
+from patchbay_runner.model.steptext import summary_of
 from patchbay_runner.results.files import make_directories, write_atomically
 from patchbay_runner.results.shards import Shard
 

@@ -168,6 +168,27 @@ class SimError(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str | None
 
 
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as it is planned. `index` counts from 0, of `on_failure` anew; `cmd` is None where it runs no program."""
+
+    index: int
+    on_failure: bool
+    action: str
+    id: str | None
+    device: str | None
+    origin: str | None
+    text: str
+    cmd: tuple[str, ...] | None
+
+
+class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """plan.json. The variables of steps are not in it: they hold secrets."""
+
+    schema: int = 1
+    sim: str
+    steps: tuple[PlannedStep, ...]
+
+
 class Links(msgspec.Struct, frozen=True, kw_only=True):
     """What impaired links did. `engine` is what served: "netem" or "emulator"."""
 

@@ -14,6 +14,7 @@ from patchbay_runner.model.recording import Failure
 from patchbay_runner.results import documents, messages, reports
 from patchbay_runner.results.documents import Status
 from patchbay_runner.results.files import Owner, append, make_directories, open_append, write_atomically
+from patchbay_runner.results.planned import plan_document
 from patchbay_runner.results.sim_state import SimState
 
 # While a sim runs its documents are rewritten at most this often, and take at most a tenth of the time.
@@ -41,6 +42,7 @@ class SimRecord:
         self._events_fd = open_append(self._events_path, self._owner)
         self.state.start()
         self._append("sim_started", sim=self.state.plan.name)
+        self._write("plan.json", documents.encode(plan_document(self.state.plan)))
         self.write()
 
     def feed(self, chunk: bytes) -> list[messages.Event]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.model.firewall import FirewallConfig
 from patchbay_runner.model.nat import Filtering, NatConfig
 from patchbay_runner.model.steps import RenewAddress, Replug, SetFirewall, SetNat
+from patchbay_runner.model.steptext import summary_of
 from tests.unit.loading import Loading, loading
 
 __all__ = ["loading"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from patchbay_runner.cli.steptext import summary_of
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.steps import SetNames
+from patchbay_runner.model.steptext import summary_of
 from tests.unit.loading import Loading, loading
 
 __all__ = ["loading"]

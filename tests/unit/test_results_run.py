@@ -6,9 +6,20 @@ import msgspec
 import pytest
 
 from patchbay_runner.errors import HostError
+from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import CaptureValue, Failure, StepResult
+from patchbay_runner.model.steps import Run, Wait
+from patchbay_runner.model.topology import Origin
 from patchbay_runner.results import lock, run
-from patchbay_runner.results.documents import CombinedResults, Manifest, Progress, Sim, SimResults, Status
+from patchbay_runner.results.documents import (
+    CombinedResults,
+    Manifest,
+    PlanDocument,
+    Progress,
+    Sim,
+    SimResults,
+    Status,
+)
 from patchbay_runner.results.run import RunDirectory
 from tests.unit.results_support import plan, read_json, recorder_of, step_failure
 
@@ -58,6 +69,21 @@ def test_the_manifest_holds_facts_and_no_variables_of_the_environment(
 def test_sims_of_one_name_get_directories_of_their_own(tmp_path: Path) -> None:
     with RunDirectory.create(tmp_path, [plan("a b"), plan("a_b"), plan("a b")]) as directory:
         assert [sim.directory.name for sim in directory.sims] == ["a_b", "a_b-2", "a_b-3"]
+
+
+def test_a_sim_keeps_its_plan_but_not_the_variables_of_its_steps(tmp_path: Path) -> None:
+    fetch = Run(
+        id="fetch", device="c", cmd=("curl", "a b"), env={"TOKEN": "do-not-write-me"}, origin=Origin("x.toml", 3)
+    )
+    sim = Plan(name="a", source="x.toml", steps=(fetch,), on_failure=(Wait(duration_s=1),))
+    with RunDirectory.create(tmp_path, [sim]) as directory:
+        directory.sims[0].start()
+    text = (directory.sims[0].directory / "plan.json").read_text()
+    assert "do-not-write-me" not in text
+    first, last = msgspec.json.decode(text, type=PlanDocument).steps
+    assert (first.index, first.action, first.id, first.device, first.origin) == (0, "run", "fetch", "c", "x.toml:3")
+    assert (first.text, first.cmd) == ("curl 'a b'", ("curl", "a b"))
+    assert (last.index, last.on_failure, last.text, last.cmd, last.id) == (0, True, "1s", None, None)
 
 
 def test_progress_counts_what_is_done_and_names_what_runs(tmp_path: Path) -> None:
