@@ -18,10 +18,10 @@ from patchbay_runner.lab.addressing import (
     PORTS_PER_BRIDGE,
     AddressPlan,
     Port,
-    plan_addresses,
     routers_outside_in,
     wan_interface,
 )
+from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.policy import forwarding, router_policy
 from patchbay_runner.lab.provisioning import advertiser, device_sysctls
 from patchbay_runner.lab.region_links import link_fallbacks, link_routes, region_cables

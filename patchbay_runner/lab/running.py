@@ -17,12 +17,13 @@ from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.nat64 import Nat64Config
 from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
-from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port, plan_addresses
+from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port
 from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
 from patchbay_runner.lab.carriers import End, await_carriers
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
+from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.reconcile import NodeChange, changes
 from patchbay_runner.lab.region_links import RegionCable, region_cables
 from patchbay_runner.lab.regions import region_of

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.lab.addressing import IX, plan_addresses, routers_outside_in
+from patchbay_runner.lab.addressing import IX, routers_outside_in
+from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.ranges import MAPPED_V6
 from patchbay_runner.model.topology import Device, Interface, IpSupport, Router, Topology
