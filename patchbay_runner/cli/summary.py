@@ -16,6 +16,7 @@ from patchbay_runner.results.documents import Status
 from patchbay_runner.results.reports import format_number
 from patchbay_runner.results.sim import SimRecord
 from patchbay_runner.results.throughput import Measures, measure
+from patchbay_runner.results.wording import note_line
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -92,6 +93,8 @@ def _print_failure(console: Console, sim: SimRecord) -> None:
         console.print(Text(f"  {printable(line)}"), soft_wrap=True)
     for line in failure.output[-_OUTPUT_LINES:]:
         console.print(Text.assemble(("  │ ", "dim"), printable(line)), soft_wrap=True)
+    for note in state.notes:
+        console.print(Text(f"  {printable(note_line(note))}", "yellow"), soft_wrap=True)
     for path in _where_to_look(sim):
         console.print(Text(f"  see {shown_path(path)}", "dim"), soft_wrap=True)
     console.print()

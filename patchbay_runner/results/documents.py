@@ -197,7 +197,10 @@ class Links(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sim(msgspec.Struct, frozen=True, kw_only=True):
-    """sim.json. `links` is None when no link was impaired, `nat64` has the counters of every router that was one."""
+    """sim.json. `links` is None when no link was impaired, `nat64` has the counters of every router that was one.
+
+    `on_failure_errors` are steps of `on_failure` that failed, after what `error` says.
+    """
 
     schema: int = 1
     sim: str
@@ -215,6 +218,7 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
     nat64: dict[str, dict[str, int]]
     error_line: str | None
     error: SimError | None
+    on_failure_errors: tuple[SimError, ...] = ()
 
 
 class NetworkState(msgspec.Struct, frozen=True, kw_only=True):

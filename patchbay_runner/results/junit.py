@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from patchbay_runner.results.documents import Status
 from patchbay_runner.results.record import RecordedRun, RecordedSim
+from patchbay_runner.results.wording import note_line, step_title
 
 # What XML 1.0 cannot hold, not even escaped (section 2.2), and lone surrogates.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -98,12 +99,11 @@ def _explanation(sim: RecordedSim) -> list[str]:
         return [_headline(sim)]
     lines = []
     if error.step:
-        what = " ".join(filter(None, (error.step.action, error.step.id)))
-        on = f" on {error.step.device}" if error.step.device and error.step.device != error.step.id else ""
         at = f"{error.step.origin}: " if error.step.origin else ""
-        lines.append(f"{at}step {error.step.index + 1}: {what}{on}")
+        lines.append(f"{at}step {error.step.index + 1}: {step_title(error.step)}")
     lines += error.message.splitlines()
     lines += [f"| {line}" for line in error.output]
+    lines += [note_line(note) for note in sim.document.on_failure_errors] if sim.document else []
     return [*lines, *(error.traceback or "").splitlines()]
 
 

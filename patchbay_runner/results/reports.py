@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from patchbay_runner.results.documents import CombinedResults, CombinedSim, Sim, SimResults
 from patchbay_runner.results.throughput import Measures, measure
+from patchbay_runner.results.wording import note_line
 
 if TYPE_CHECKING:
     import jinja2
@@ -37,6 +38,7 @@ def sim_markdown(sim: Sim, results: SimResults) -> str:
     return render(
         "sim.md.j2",
         sim=sim,
+        notes=[note_line(note) for note in sim.on_failure_errors],
         results=markdown_table(["Step", *_headers()], rows),
         captures=markdown_table(["Capture", "Value", "Values"], captures),
     )

@@ -7,6 +7,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from patchbay_runner.model.links import LinkReport
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import HISTORY_LIMIT, Failure, StepResult
@@ -29,6 +31,8 @@ class SimState:
         self.status = Status.PENDING
         self.failure: Failure | None = None
         self.is_finished = False
+        # The steps of `on_failure` that failed: told beside the failure, never instead of it.
+        self.notes: list[documents.SimError] = []
         # The steps that run, with when each began, by whether they are of `on_failure` and their number.
         self._running: dict[tuple[bool, int], tuple[dict[str, Any], float]] = {}
         self.steps_done = 0
@@ -159,6 +163,7 @@ class SimState:
             nat64=self._nat64,
             error_line=output[-1] if output else None,
             error=_error(self.failure) if self.failure else None,
+            on_failure_errors=tuple(self.notes),
         )
 
     def network_head(self, opid: int) -> documents.NetworkState:
@@ -174,6 +179,8 @@ class SimState:
             self.steps_done += not event.fields.get("on_failure", False)
         elif event.kind == "step_failed":
             self._running.pop(_step_key(event), None)
+            if event.fields.get("on_failure"):
+                self.notes.append(_error(msgspec.convert(event.fields, Failure)))
         elif event.kind == "nat64_statistics":
             self._nat64[event.fields["router"]] = {
                 name: count for name, count in event.fields.items() if name != "router"

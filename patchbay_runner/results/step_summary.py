@@ -9,6 +9,7 @@ import msgspec
 from patchbay_runner.results.documents import Status
 from patchbay_runner.results.record import RecordedRun, RecordedSim
 from patchbay_runner.results.reports import markdown_table, render
+from patchbay_runner.results.wording import note_line, step_title
 
 # GitHub refuses a step's summary of more than 1 MiB, and other commands of the step may write to it too.
 MOST_BYTES = 900_000
@@ -68,13 +69,13 @@ def _duration(sim: RecordedSim) -> str:
 
 
 def _failure(sim: RecordedSim) -> _Failure:
-    error = sim.document.error if sim.document else None
+    assert sim.document is not None
+    error = sim.document.error
     assert error is not None
     place = ""
     if error.step:
-        what = " ".join(filter(None, (error.step.action, error.step.id)))
-        on = f" on {error.step.device}" if error.step.device else ""
         at = f" ({error.step.origin})" if error.step.origin else ""
-        place = f"Step {error.step.index + 1}: {what}{on}{at}"
+        place = f"Step {error.step.index + 1}: {step_title(error.step)}{at}"
     lines = [*error.message.splitlines(), *(f"│ {line}" for line in error.output)]
+    lines += map(note_line, sim.document.on_failure_errors)
     return _Failure(sim.summary.title, _SHOWN[sim.summary.status][0].partition(" ")[2], place, lines)

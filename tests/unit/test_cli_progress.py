@@ -150,7 +150,16 @@ def test_what_fails_in_on_failure_is_shown_though_it_is_not_the_verdict(tmp_path
     view, screen = plain_view([sim])
     fields = {"action": "run", "id": "dump", "device": "client"}
     feed(view, sim, "step_started", step=1, on_failure=True, **fields)
-    feed(view, sim, "step_failed", step=1, on_failure=True, message="dump exited with code 3\nmore", **fields)
+    feed(
+        view,
+        sim,
+        "step_failed",
+        step=1,
+        on_failure=True,
+        phase="step",
+        message="dump exited with code 3\nmore",
+        **fields,
+    )
     feed(view, sim, "step_failed", step=0, message="the verdict", **fields)
     assert lines_of(screen) == ["[1/1] one: step 2 of on_failure: run dump on client failed: dump exited with code 3"]
 
