@@ -1,9 +1,9 @@
-"""A run as JUnit XML, in the dialect that Jenkins' junit-10 schema describes and GitLab and GitHub's actions read.
+"""A run as JUnit XML, valid under both schemas that readers go by: Ant's, which Windy Road wrote down, and Jenkins'.
 
 One test suite a sim file, one test case a variant: its class is the file without `.toml`, because Jenkins takes what
 follows the last dot for the class and what precedes it for a package. A sim that failed is a failure, one that patchbay
 or the machine ended an error; one that is overloaded or never ran is skipped, which services show as neither passed nor
-failed.
+failed. Ant's schema has output of suites only, and GitLab shows none of it, so a case's own text says all.
 """
 
 from __future__ import annotations
@@ -24,17 +24,9 @@ _FAULTS_NOT_OF_THE_SIM = ("internal", "host", "interrupted")
 
 def junit_xml(run: RecordedRun) -> bytes:
     """The document, in UTF-8."""
-    root = ET.Element("testsuites", name="patchbay")
-    for source, sims in _by_source(run.sims).items():
-        suite = ET.SubElement(
-            root, "testsuite", name=_text(source), timestamp=run.manifest.started_at.removesuffix("Z")
-        )
-        for sim in sims:
-            _add_case(suite, sim, run.path)
-        _count(suite, sims)
-    total_ms = run.manifest.runtime_ms
-    _count(root, run.sims, total_ms)
-    del root.attrib["skipped"]  # which the schema has for suites only
+    root = ET.Element("testsuites")
+    for number, (source, sims) in enumerate(_by_source(run.sims).items()):
+        _add_suite(root, number, source, sims, run)
     ET.indent(root)
     xml: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return xml + b"\n"
@@ -58,15 +50,24 @@ def _by_source(sims: Sequence[RecordedSim]) -> dict[str, list[RecordedSim]]:
     return by_source
 
 
-def _count(element: ET.Element, sims: Sequence[RecordedSim], total_ms: int | None = None) -> None:
+def _add_suite(root: ET.Element, number: int, source: str, sims: Sequence[RecordedSim], run: RecordedRun) -> None:
+    package, _, _ = source.rpartition("/")
+    suite = ET.SubElement(root, "testsuite", name=_text(source), package=_text(package), id=str(number))
+    suite.set("timestamp", run.manifest.started_at.removesuffix("Z"))
+    suite.set("hostname", "localhost")  # the record does not name its machine, and this is what to write then
     outcomes = [outcome(sim) for sim in sims]
-    if total_ms is None:
-        total_ms = sum(sim.summary.runtime_ms or 0 for sim in sims)
-    element.set("tests", str(len(sims)))
-    element.set("failures", str(outcomes.count("failure")))
-    element.set("errors", str(outcomes.count("error")))
-    element.set("skipped", str(outcomes.count("skipped")))
-    element.set("time", _seconds(total_ms))
+    suite.set("tests", str(len(sims)))
+    for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(attribute, str(outcomes.count(kind)))
+    suite.set("time", _seconds(sum(sim.summary.runtime_ms or 0 for sim in sims)))
+    properties = ET.SubElement(suite, "properties")
+    for key, value in (("source", source), ("run", run.manifest.run)):
+        ET.SubElement(properties, "property", name=key, value=_text(value))
+    for sim in sims:
+        _add_case(suite, sim, run.path)
+    records = [line for sim in sims for line in (f"{sim.summary.title}:", *_record(sim, run.path))]
+    ET.SubElement(suite, "system-out").text = _text("\n".join(records))
+    ET.SubElement(suite, "system-err")
 
 
 def _add_case(suite: ET.Element, sim: RecordedSim, run: Path) -> None:
@@ -78,8 +79,7 @@ def _add_case(suite: ET.Element, sim: RecordedSim, run: Path) -> None:
     kind = outcome(sim)
     if kind is not None:
         details = ET.SubElement(case, kind, message=_text(_headline(sim)), type=_type(sim))
-        details.text = _text("\n".join(_explanation(sim)))
-    ET.SubElement(case, "system-out").text = _text("\n".join(_where(sim, run)))
+        details.text = _text("\n".join([*_explanation(sim), *_record(sim, run, only_failed=True)]))
 
 
 def _headline(sim: RecordedSim) -> str:
@@ -107,14 +107,16 @@ def _explanation(sim: RecordedSim) -> list[str]:
     return [*lines, *(error.traceback or "").splitlines()]
 
 
-def _where(sim: RecordedSim, run: Path) -> list[str]:
-    """The last lines of the output involved, and where all of it is. GitLab shows only what `_explanation` says."""
+def _record(sim: RecordedSim, run: Path, *, only_failed: bool = False) -> list[str]:
+    """Where the record is, and the logs in it, or those of the step that failed."""
     directory = f"{run.name}/{sim.summary.sim_dir}"
     if sim.document is None:
         return [f"no logs: {directory} was never written"]
-    error = sim.document.error
-    lines = [*error.output, ""] if error and error.output else []
-    return [*lines, f"record: {directory}", *(f"log: {directory}/{log.path}" for log in sim.document.logs)]
+    logs = sim.document.logs
+    if only_failed:
+        step = sim.document.error.step if sim.document.error else None
+        logs = tuple(log for log in logs if step and log.step and (log.step, log.node) == (step.id, step.device))
+    return [f"record: {directory}", *(f"log: {directory}/{log.path}" for log in logs)]
 
 
 def _seconds(milliseconds: int) -> str:

@@ -56,7 +56,7 @@ def test_reports_note_it_below_the_failure(noted: tuple[RecordedRun, SimRecord])
     run, sim = noted
     (failure,) = etree.fromstring(junit_xml(run)).iter("failure")
     assert failure.get("message") == "fetcher exited with code 3"
-    assert failure.text.splitlines()[1:] == ["fetcher exited with code 3", "| refused", NOTE]
+    assert failure.text.splitlines()[1:4] == ["fetcher exited with code 3", "| refused", NOTE]
     assert f"    │ refused\n    {NOTE}\n" in step_summary(run)
     report = sim_markdown(sim.state.sim_document(), sim.state.results_document())
     assert report.endswith(f"\n    refused\n\n- {NOTE}\n")
