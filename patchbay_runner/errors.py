@@ -6,7 +6,6 @@
     ├── InputError           2  the command line or a sim file is wrong; carries Diagnostics; nothing ran
     │   └── BinariesMissing  2  programs of sims could not be had; carries a BinaryError for each
     ├── BinaryError          2  one program could not be found, fetched or built; says what was expected
-    ├── NotBuilt             2  a sim asks for what this version cannot do yet; nothing ran
     ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
     ├── LabError             1  the network could not be made or changed as asked
     │   └── KernelError      1  one kernel operation was refused; carries the operation and errno
@@ -91,16 +90,6 @@ class BinariesMissing(InputError):
             "\n".join([str(diagnostic), *(f"  │ {line}" for line in error.output)])
             for diagnostic, error in self.failures
         )
-
-
-class NotBuilt(PatchbayError):
-    """Sims ask for what this version cannot do yet. `wishes` name it with its place. Nothing has run."""
-
-    exit_code = 2
-
-    def __init__(self, wishes: Sequence[str]) -> None:
-        self.wishes = tuple(wishes)
-        super().__init__("\n".join(self.wishes))
 
 
 class HostError(PatchbayError):

@@ -17,7 +17,7 @@ import click
 
 from patchbay_runner import __version__
 from patchbay_runner.cli.session import Session
-from patchbay_runner.errors import HostError, InputError, NotBuilt, PatchbayError
+from patchbay_runner.errors import HostError, InputError, PatchbayError
 
 EXIT_USAGE = 2
 EXIT_DEFECT = 3
@@ -109,12 +109,11 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def _show_error(error: PatchbayError) -> None:
     """Problems of files stand one a line, as compilers write them; editors find their way by that."""
-    if isinstance(error, InputError | NotBuilt):
-        click.echo(f"{error}\nnothing was run", err=True)
-        if isinstance(error, InputError):
-            from patchbay_runner.cli.exports import annotate  # noqa: PLC0415 - only CI services need it
+    if isinstance(error, InputError):
+        from patchbay_runner.cli.exports import annotate  # noqa: PLC0415 - only CI services need it
 
-            annotate(error.diagnostics, os.environ)
+        click.echo(f"{error}\nnothing was run", err=True)
+        annotate(error.diagnostics, os.environ)
     elif isinstance(error, HostError) and error.remedy:
         click.echo(f"error: {error.problem}\n  try: {error.remedy}", err=True)
     else:

@@ -91,8 +91,6 @@ def _write_files(plans: Sequence[Plan], directory: Path) -> None:
 def _print_plans(plans: Sequence[Plan], console: Console) -> None:
     for found in plans:
         console.print(Text(_headline(found), style="bold"))
-        for line in found.unbuilt:
-            console.print(Text(f"  not built yet: {line}", style="yellow"))
         console.print(_steps_table(found))
     console.print(counted(len(plans), "sim"))
 

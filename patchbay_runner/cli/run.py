@@ -24,7 +24,7 @@ from patchbay_runner.cli.selection import repeated, select, selection_options
 from patchbay_runner.cli.session import Session
 from patchbay_runner.cli.sharding import shard_options, take_part
 from patchbay_runner.cli.supervision import Interruption
-from patchbay_runner.errors import HostError, NotBuilt
+from patchbay_runner.errors import HostError
 from patchbay_runner.kernel.sandbox import Zygote
 from patchbay_runner.loader import load
 from patchbay_runner.loader.project import Jobs, read_project
@@ -107,7 +107,6 @@ def run(
     chosen = select(loaded.plans, patterns, axis_values)
     part = take_part(chosen, shard, earlier_runs)
     plans = repeated(part.plans, repeat)
-    refuse_unbuilt(plans)
     declared = declared_names(loaded.plans)
     binaries = ready_binaries(plans, project_root, overrides, may_build=not no_build, declared=declared)
     owner = calling_user(os.environ, os.geteuid())
@@ -171,10 +170,3 @@ def _new_run_directory(
     except HostError as error:
         elsewhere = f"patchbay run --work-dir {Path(tempfile.gettempdir()) / 'patchbay'} ..."
         raise HostError(error.problem, error.remedy or elsewhere) from error
-
-
-def refuse_unbuilt(plans: Sequence[Plan]) -> None:
-    """Raises NotBuilt when a plan asks for what this version cannot do: nothing is silently weaker than asked."""
-    unbuilt = dict.fromkeys(line for plan in plans for line in plan.unbuilt)
-    if unbuilt:
-        raise NotBuilt(tuple(unbuilt))

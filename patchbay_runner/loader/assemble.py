@@ -92,7 +92,7 @@ class _Assembler:
         groups = [
             [draft for step in part for draft in step.drafts] for part in (steps[: self._count], steps[self._count :])
         ]
-        (parts, on_failure), later = self._place(groups, located.network, index)
+        parts, on_failure = self._place(groups, located.network, index)
         return Plan(
             name=name,
             source=self._source.document.file,
@@ -106,19 +106,15 @@ class _Assembler:
             prepare=programs.prepare,
             steps=tuple([part.step for part in parts if part.step is not None]),
             on_failure=tuple([part.step for part in on_failure if part.step is not None]),
-            unbuilt=later,
         )
 
     def _drafts_of(self, node: Node) -> _DraftsOf:
         return _DraftsOf(node, self._source)
 
-    def _place(
-        self, groups: Sequence[Sequence[Draft]], network: Network, index: int
-    ) -> tuple[tuple[list[Part], list[Part]], tuple[str, ...]]:
+    def _place(self, groups: Sequence[Sequence[Draft]], network: Network, index: int) -> tuple[list[Part], list[Part]]:
         """The parts of the steps and those of `on_failure`, which come after all steps."""
         drafts = [draft for group in groups for draft in group]
         parts: list[Part] = []
-        later: list[str] = []
         first_on_failure = 0
         ids = _give_ids(drafts, network)
         counted = _counted(drafts, ids, network)
@@ -134,7 +130,6 @@ class _Assembler:
             parts += placed.parts
             if position < len(groups[0]):
                 first_on_failure = len(parts)
-            later += placed.unbuilt
             if step_id and draft.action == "spawn" and draft.device in network.counts:
                 counted = Counted(counted.ids, (*counted.spawns, (draft.device, step_id)))
             if is_changing(draft):
@@ -142,7 +137,7 @@ class _Assembler:
         report = Report()
         check_references(parts, [draft for draft in drafts if draft.step is None or draft.is_skipped], report)
         self.noted.add(index, report.or_none())
-        return (parts[:first_on_failure], parts[first_on_failure:]), tuple(later)
+        return parts[:first_on_failure], parts[first_on_failure:]
 
     def _network_after(self, draft: Draft, network: Network) -> Network:
         key = (id(draft), id(network))

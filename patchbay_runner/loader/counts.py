@@ -79,7 +79,6 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
     parts: tuple[Part, ...]
     report: Report | None
-    unbuilt: tuple[str, ...] = ()
 
 
 def instances_of(draft: Draft, network: Network) -> int:
@@ -90,7 +89,7 @@ def instances_of(draft: Draft, network: Network) -> int:
 def place(draft: Draft, step_id: str, network: Network, binaries: Collection[str], counted: Counted) -> Placed:
     """The final steps of a draft whose id is `step_id`."""
     placing = _Placing(draft, step_id, network, binaries, counted)
-    return Placed(tuple(placing.parts()), placing.report.or_none(), draft.unbuilt)
+    return Placed(tuple(placing.parts()), placing.report.or_none())
 
 
 class _Placing:

@@ -49,7 +49,7 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sim variant. `unbuilt` names what the file asks for and this version cannot do yet, with its place.
+    """One sim variant.
 
     `on_failure` are steps for when one of `steps` fails, the time is over, or the user interrupts.
     `seed` decides the fate of every impaired link's packets; None leaves it to the engine. `exclusive` says whether it
@@ -67,7 +67,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prepare: tuple[Prepare, ...] = ()
     steps: tuple[Step, ...] = ()
     on_failure: tuple[Step, ...] = ()
-    unbuilt: tuple[str, ...] = ()
     exclusive: bool | None = None
     attempt: int | None = None
 

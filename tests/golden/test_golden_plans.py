@@ -57,7 +57,6 @@ def without_places(plan: Plan) -> Plan:
         plan,
         source="",
         topology_name=None,
-        unbuilt=tuple(sorted({line.rpartition(": ")[2] for line in plan.unbuilt})),
         binaries=replaced(plan.binaries, **bare),
         prepare=replaced(plan.prepare, **bare),
         steps=replaced(plan.steps, **bare),

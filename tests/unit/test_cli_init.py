@@ -53,7 +53,6 @@ def test_what_is_written_is_a_sim_without_a_flaw(tmp_path: Path) -> None:
     loaded = load(["sims"], cwd=tmp_path)
     assert loaded.warnings == ()
     (plan,) = loaded.plans
-    assert plan.unbuilt == ()
     assert plan.name == "first"
 
 

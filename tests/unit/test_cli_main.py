@@ -17,7 +17,6 @@ from patchbay_runner.errors import (
     HostError,
     InputError,
     LabError,
-    NotBuilt,
     PatchbayError,
     SandboxDied,
 )
@@ -51,7 +50,6 @@ def raising(error: BaseException) -> Callable[[Session], None]:
             2,
             "a.toml:3: sim.name: is empty\nb.toml: is no TOML\nnothing was run\n",
         ),
-        (NotBuilt(["a.toml:3: region: is not built yet"]), 2, "a.toml:3: region: is not built yet\nnothing was run\n"),
         (HostError("no namespaces", "sysctl this"), 4, "error: no namespaces\n  try: sysctl this\n"),
         (HostError("no space"), 4, "error: no space\n"),
         (LabError("refused", "home"), 1, "error: home: refused\n"),

@@ -56,7 +56,6 @@ def compile_step(node: Node, report: Report) -> Draft:
         step=built.step,
         captures=built.captures,
         uses=built.uses,
-        unbuilt=built.unbuilt,
     )
 
 

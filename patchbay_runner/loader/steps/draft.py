@@ -37,7 +37,6 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     step: Step | None = None
     captures: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
-    unbuilt: tuple[str, ...] = ()
     is_skipped: bool = False
 
     @property
@@ -92,7 +91,6 @@ class Built(msgspec.Struct, frozen=True, gc=False):
     step: Step
     captures: tuple[str, ...] = ()
     uses: tuple[Use, ...] = ()
-    unbuilt: tuple[str, ...] = ()
 
 
 def uses_of_text(text: str, node: Node) -> Iterator[Use]:
