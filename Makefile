@@ -9,7 +9,9 @@ export PYTHON
 # Debian keeps nft, tcpdump and nginx where an ordinary user's PATH does not look.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
-.PHONY: help run test test-vm check bench system-packages venv clean
+PAGE := .venv/bin/python ui/build_page.py
+
+.PHONY: help run test test-vm check check-page bench system-packages venv ui ui-dev clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -27,13 +29,18 @@ test-vm: ## the kernel's own link engine on Debian's kernel, in a machine that Q
 	@scripts/system-packages --unpack .vm vm-guest
 	.venv/bin/python -m tests.vm $(ARGS)
 
-check: ## ruff, strict mypy, the layer test
-	@scripts/setup
+check: check-page ## ruff, strict mypy, the layer test; tsc, biome and vitest for the page
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -q tests/unit/test_layers.py
 	.venv/bin/python -m compileall -q patchbay_runner tests benchmarks
+
+check-page:
+	@scripts/setup
+	$(PAGE) run types
+	$(PAGE) run lint
+	$(PAGE) run test
 
 bench: ## measure; as root also against Mininet (ARGS goes to the benchmarks)
 	@scripts/setup run test
@@ -46,6 +53,14 @@ system-packages: ## the part that needs root: Debian packages for run, test, tes
 venv: ## .venv with the project and the developer tools in it
 	@scripts/setup
 
+ui: ## build the page into patchbay_runner/server/static, if its sources have changed
+	@scripts/setup
+	@$(PAGE)
+
+ui-dev: ## the page with hot reload, in front of a `patchbay serve` (PATCHBAY_SERVER=http://127.0.0.1:7421)
+	@scripts/setup
+	@$(PAGE) run dev
+
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv .vm .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .vm ui/node_modules patchbay_runner/server/static .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,42 @@
+import { lazy, Suspense } from "react";
+import { Header } from "./components/Header";
+import { Help } from "./components/Help";
+import { Loading } from "./components/states";
+import { RunPage } from "./pages/RunPage";
+import { RunsPage } from "./pages/RunsPage";
+import { type Route, useRoute } from "./routing";
+import { useSubscription } from "./state/store";
+
+const SimPage = lazy(() => import("./pages/SimPage").then((module) => ({ default: module.SimPage })));
+
+export function App() {
+  const route = useRoute();
+  useSubscription(route.page === "runs" ? null : route.run, route.page === "sim" ? route.sim : null);
+  return (
+    <>
+      <button type="button" className="skip" onClick={() => document.getElementById("main")?.focus()}>
+        Skip to the content
+      </button>
+      <Header route={route} />
+      <main id="main" tabIndex={-1}>
+        <Page route={route} />
+      </main>
+      <Help />
+    </>
+  );
+}
+
+function Page({ route }: { route: Route }) {
+  switch (route.page) {
+    case "runs":
+      return <RunsPage params={route.params} />;
+    case "run":
+      return <RunPage key={route.run} route={route} />;
+    case "sim":
+      return (
+        <Suspense fallback={<Loading what="the sim" />}>
+          <SimPage key={`${route.run}\0${route.sim}`} route={route} />
+        </Suspense>
+      );
+  }
+}

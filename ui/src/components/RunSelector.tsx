@@ -1,0 +1,56 @@
+/** Where one is, and the way to another run or sim. */
+
+import { api } from "../api/client";
+import type { SimEntry } from "../api/types";
+import { go, type Route, runHash, simHash } from "../routing";
+import { statusWord } from "./Status";
+import { useFetched } from "./useFetched";
+
+const LISTED = 200;
+
+export function RunSelector({ route, sims }: { route: Route; sims: readonly SimEntry[] }) {
+  const run = route.page === "runs" ? null : route.run;
+  const runs = useFetched(`runs ${run}`, (signal) => api.runs({}, { limit: LISTED, cursor: null }, signal));
+  const names = (runs.value?.runs ?? []).map((entry) => ({ name: entry.name, text: label(entry) }));
+  if (run !== null && !names.some((entry) => entry.name === run)) names.unshift({ name: run, text: run });
+  return (
+    <nav aria-label="Where you are" className="crumbs">
+      <select
+        aria-label="Run"
+        value={run ?? ""}
+        onChange={(event) => go(event.target.value ? runHash(event.target.value) : "#/runs")}
+      >
+        <option value="">All runs</option>
+        {names.map(({ name, text }) => (
+          <option key={name} value={name}>
+            {text}
+          </option>
+        ))}
+      </select>
+      {route.page !== "runs" && sims.length > 0 && (
+        <select
+          aria-label="Sim"
+          value={route.page === "sim" ? route.sim : ""}
+          onChange={(event) => go(target(route, event.target.value))}
+        >
+          <option value="">{sims.length === 1 ? "All of the run" : `All ${sims.length} sims`}</option>
+          {sims.map((sim) => (
+            <option key={sim.name} value={sim.name}>
+              {`${sim.name} (${statusWord(sim.status)})`}
+            </option>
+          ))}
+        </select>
+      )}
+    </nav>
+  );
+}
+
+function label(run: { name: string; label: string | null; status: string }): string {
+  return `${run.name}${run.label ? ` ${run.label}` : ""} (${statusWord(run.status)})`;
+}
+
+/** Another sim shows in the tab that one is in. */
+function target(route: Exclude<Route, { page: "runs" }>, sim: string): string {
+  if (!sim) return runHash(route.run);
+  return simHash(route.run, sim, route.page === "sim" ? route.tab : "sim");
+}
