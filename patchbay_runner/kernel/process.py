@@ -143,6 +143,19 @@ def signal_group(pid: int, signum: int) -> bool:
     return True
 
 
+def kill_inside(netns: int) -> None:
+    """Kills every process whose network namespace is the one behind `netns`, but not the caller."""
+    wanted = os.fstat(netns).st_ino
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if (entry / "ns/net").stat().st_ino == wanted:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended, or is no program of ours
+
+
 def reap(pid: int) -> int | None:
     """The exit code of our own child, negative for a signal; None while it runs. Collects it, so call it once."""
     reaped, status = os.waitpid(pid, os.WNOHANG)

@@ -79,13 +79,16 @@ class Lan(msgspec.Struct, frozen=True):
 class AddressPlan(msgspec.Struct, frozen=True):
     """Every LAN by its owner, in creation order, and every port by node and interface.
 
-    `next_numbers` is the next member's number of each LAN, `next_mac` the number of the next hardware address.
+    `next_numbers` is the next member's number of each LAN, `next_mac` the number of the next hardware address,
+    `next_lan` that of the next LAN. `retired` are prefixes of LANs that are gone.
     """
 
     lans: dict[str, Lan]
     ports: dict[tuple[str, str], Port]
     next_numbers: dict[str, int]
     next_mac: int
+    next_lan: int
+    retired: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def wan(self, router: Router) -> Port:
         """The router's port towards its upstream, or towards the exchange. Raises LabError if it is isolated."""

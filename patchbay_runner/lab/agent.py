@@ -26,6 +26,9 @@ _DONE: Answer = (commands.Done(), ())
 
 # The fields of a change are the arguments of what carries it out.
 _CHANGES: dict[type[Any], Callable[..., Awaitable[None] | None]] = {
+    commands.Extend: Lab.extend,
+    commands.RemoveDevice: Lab.remove_device,
+    commands.RemoveRouter: Lab.remove_router,
     commands.LinkDown: Lab.link_down,
     commands.LinkUp: Lab.link_up,
     commands.SetDefaultRoute: Lab.set_default_route,

@@ -83,6 +83,11 @@ class InterfaceBlueprint(msgspec.Struct, frozen=True):
         return self.port.is_slaac or self.has_dad
 
     @property
+    def is_region_link(self) -> bool:
+        """Whether it leads to another region's router; one of the two makes the cable, the other has none."""
+        return not self.is_lan and (self.cable is None or self.cable.bridge_index is None)
+
+    @property
     def is_lan(self) -> bool:
         """Whether it is the bridge of the node's own LAN."""
         return self.index == BRIDGE_INDEX and self.cable is None

@@ -9,10 +9,10 @@ grow with their number.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from patchbay_runner.kernel import netlink, nftables, syscalls
-from patchbay_runner.kernel.namespaces import own_namespace
+from patchbay_runner.kernel.namespaces import entered, own_namespace
 from patchbay_runner.kernel.namespaces_ahead import NamespacesAhead
 from patchbay_runner.kernel.netlink import LOOPBACK_IFINDEX, NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
@@ -26,15 +26,20 @@ _NEVER_MS = "3600000"
 
 
 class NetworkBuilder:
-    """Builds a blueprint once. `namespaces` maps every node to its network namespace; the caller closes them."""
+    """Builds the nodes of a blueprint that have no namespace yet, once.
 
-    def __init__(self, blueprint: Blueprint) -> None:
-        self._nodes = list(blueprint.nodes.values())
+    `namespaces` maps every node to its network namespace, new ones beside those that it was given; the caller closes
+    them.
+    """
+
+    def __init__(self, blueprint: Blueprint, namespaces: Mapping[str, int] | None = None) -> None:
+        self.namespaces: dict[str, int] = dict(namespaces or {})
+        self._nodes = [node for node in blueprint.nodes.values() if node.name not in self.namespaces]
+        self._neighbours = [node for node in blueprint.nodes.values() if node.name in self.namespaces]
         self._sysctls = Sysctls()
         self._sysctls_ahead = Sysctls()
         self._inherited = _inherited_sysctls(self._sysctls)
         self._sockets: dict[str, NetlinkSocket] = {}
-        self.namespaces: dict[str, int] = {}
 
     def build(self) -> None:
         """Raises KernelError or LabError; what was made by then is in `namespaces`.
@@ -49,6 +54,8 @@ class NetworkBuilder:
                 if node.bridges:
                     syscalls.setns(self.namespaces[node.name], syscalls.CLONE_NEWNET)
                     self._open_lan(node)
+            for node in self._neighbours:
+                self._meet(node)
             self._await_carriers()
         finally:
             self._sysctls.close()
@@ -75,13 +82,14 @@ class NetworkBuilder:
         await_carriers([*ends_of(last), *lans], self.namespaces.__getitem__)
 
     def _raise_nodes(self, home: int) -> None:
-        exchange, *others = self._nodes
+        others = [node for node in self._nodes if node.kind != "ix"]
 
         def prepare(index: int, netns: int) -> tuple[int, NetlinkSocket]:
             return netns, self._prepare(others[index], self._sysctls_ahead)
 
         with NamespacesAhead(len(others), prepare, _discard) as made:
-            self._raise_node(exchange, home, self._prepare(exchange, self._sysctls))
+            for exchange in (node for node in self._nodes if node.kind == "ix"):
+                self._raise_node(exchange, home, self._prepare(exchange, self._sysctls))
             for node, (netns, sock) in zip(others, made, strict=True):
                 self._raise_node(node, netns, sock)
 
@@ -149,6 +157,13 @@ class NetworkBuilder:
         # Last, so that nothing is forwarded before the NAT stands; some settings exist only once it does.
         self._sysctls.write(node.name, node.sysctls)
 
+    def _meet(self, node: NodeBlueprint) -> None:
+        """Raises the ends, at a node that was there before, of cables that new nodes have made."""
+        new = {other.name for other in self._nodes}
+        for interface in node.interfaces:
+            if interface.is_region_link and interface.cable is None and interface.port.lan in new:
+                raise_link_end(interface, self.namespaces[node.name])
+
     def _raise_far_ends(self, node: NodeBlueprint) -> None:
         """Raises the node's interfaces at cables that other nodes have made."""
         for interface in node.interfaces:
@@ -156,6 +171,19 @@ class NetworkBuilder:
                 # It came when ports were to have no IPv6, which it is to have.
                 self._sysctls.write(node.name, ((f"ipv6/conf/{interface.port.interface}/disable_ipv6", "0"),))
                 self._sockets[node.name].batch(list(requests.member_requests(interface)))
+
+
+def raise_link_end(interface: InterfaceBlueprint, netns: int) -> None:
+    """Raises the end of a link between regions at a router that stands. Raises KernelError."""
+    port, sysctls = interface.port, Sysctls()
+    try:
+        # A router that stands gives new interfaces no IPv6: they are ports of its LAN, as a rule.
+        with entered(netns):
+            sysctls.write(port.node, ((f"ipv6/conf/{port.interface}/disable_ipv6", "0"),))
+            with NetlinkSocket(port.node) as sock:
+                sock.batch(list(requests.member_requests(interface)))
+    finally:
+        sysctls.close()
 
 
 def _discard(made: tuple[int, NetlinkSocket]) -> None:

@@ -72,6 +72,24 @@ class Socket(Command, frozen=True):
     protocol: int = 0
 
 
+class Extend(Command, frozen=True):
+    """Adds regions, links between regions, routers, devices and names to the network. Replies `Done`."""
+
+    addition: Topology
+
+
+class RemoveDevice(Command, frozen=True):
+    """Takes a device away with the programs in it. Replies `Done`."""
+
+    device: str
+
+
+class RemoveRouter(Command, frozen=True):
+    """Takes a router away that has nothing behind it. Replies `Done`."""
+
+    router: str
+
+
 class LinkDown(Command, frozen=True):
     """Takes a device's interface down. Replies `Done`."""
 
@@ -210,7 +228,10 @@ class Connect(Command, frozen=True):
 
 
 Change = (
-    LinkDown
+    Extend
+    | RemoveDevice
+    | RemoveRouter
+    | LinkDown
     | LinkUp
     | SetDefaultRoute
     | Replug

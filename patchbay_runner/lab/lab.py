@@ -22,6 +22,7 @@ from patchbay_runner.lab import replan
 from patchbay_runner.lab.device_changes import DeviceChanges
 from patchbay_runner.lab.name_service import NameService, Surroundings
 from patchbay_runner.lab.names import check_names
+from patchbay_runner.lab.node_changes import NodeChanges
 from patchbay_runner.lab.region_changes import RegionChanges
 from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.router_changes import RouterChanges
@@ -54,7 +55,7 @@ class LabOptions(msgspec.Struct, frozen=True):
     seed: int | None = None
 
 
-class Lab(DeviceChanges, RouterChanges, RegionChanges):
+class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
     """A running network, and the programs and sockets in it."""
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen
@@ -79,9 +80,7 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges):
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
         self._names.close()
         for view in self._views.values():
-            for fd in (view.mntns, view.utsns):
-                if fd is not None:
-                    os.close(fd)
+            _close_view(view)
         self._views.clear()
         super().close()
         self._home.close()
@@ -228,5 +227,17 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges):
     def _surroundings(self) -> Surroundings:
         return Surroundings(self.topology, self._blueprint, lambda *link: link in self._down)
 
+    def _gone(self, node: str) -> None:
+        self._names.forget(node)
+        view = self._views.pop(node, None)
+        if view is not None:
+            _close_view(view)
+
     def _changed(self) -> None:
         self._names.follow(self._surroundings())
+
+
+def _close_view(view: NodeView) -> None:
+    for fd in (view.mntns, view.utsns):
+        if fd is not None:
+            os.close(fd)

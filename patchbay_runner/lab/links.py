@@ -41,6 +41,10 @@ class LinkConditions:
         self._loop = asyncio.get_running_loop()
         self._watch_all()
 
+    def ask(self, conditions: Mapping[str, Both]) -> None:
+        """Further links and what they begin with, which waits for `restore`."""
+        self._asked |= conditions
+
     def asked(self, link: str) -> Both:
         """The conditions of a link's upload and download."""
         return self._asked.get(link, _CLEAR)

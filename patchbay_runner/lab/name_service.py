@@ -73,6 +73,14 @@ class NameService:
         for node in self._nodes:
             self._refresh(node, view)
 
+    def forget(self, node: str) -> None:
+        """The node is gone, and what listened there."""
+        self._nodes.pop(node, None)
+        for server in [server for server in self._listeners if server.owner == node]:
+            listener = self._listeners.pop(server)
+            if listener is not None:
+                listener.stop()
+
     def _answer_from(self, around: Surroundings) -> None:
         self._resolver.change_later(lambda: names.draw_zones(around.blueprint, around.topology))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
+
+import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.addressing import (
@@ -26,43 +29,91 @@ from patchbay_runner.lab.addressing import (
 from patchbay_runner.lab.pools import OwnPrefixes, V4Pool, subnets_v6
 from patchbay_runner.lab.regions import with_region_routers
 from patchbay_runner.model.ranges import FIRST_MEMBER, IX_V6, PRIVATE_V4, PRIVATE_V6, PUBLIC_V4, PUBLIC_V6
-from patchbay_runner.model.topology import IpSupport, Pool, Router, Topology
+from patchbay_runner.model.topology import IpSupport, Pool, Topology
+
+_EMPTY = AddressPlan(lans={}, ports={}, next_numbers={}, next_mac=1, next_lan=0)
 
 
 def plan_addresses(topology: Topology) -> AddressPlan:
     """Raises LabError when the topology cannot be addressed (a pool is full, a gateway is unknown)."""
-    return _Planner(with_region_routers(topology)).plan()
+    return extend_addresses(_EMPTY, topology)
+
+
+def extend_addresses(plan: AddressPlan, topology: Topology) -> AddressPlan:
+    """The plan with what `topology` has beyond it; nothing that is there is renumbered. Raises LabError as above."""
+    return _Planner(plan, with_region_routers(topology)).plan()
+
+
+def without_node(plan: AddressPlan, node: str) -> AddressPlan:
+    """The plan without a node. What it had is given to nobody else."""
+    lan = plan.lans.get(node)
+    lans = {
+        owner: msgspec.structs.replace(each, members=tuple(port for port in each.members if port.node != node))
+        for owner, each in plan.lans.items()
+        if owner != node
+    }
+    return msgspec.structs.replace(
+        plan,
+        lans=lans,
+        ports={key: port for key, port in plan.ports.items() if port.node != node},
+        next_numbers={owner: number for owner, number in plan.next_numbers.items() if owner != node},
+        retired=plan.retired if lan is None else (*plan.retired, *_prefixes(lan)),
+    )
 
 
 class _Planner:
     """Numbers LANs, then members. Holds the counters."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, plan: AddressPlan, topology: Topology) -> None:
+        self._plan = plan
         self._topology = topology
         self._routers = {router.name: router for router in topology.routers}
-        self._numbers = {name: number for number, name in enumerate((IX, *self._routers))}
-        self._next_mac = 1
-        members = _members_by_lan(topology)
-        self._members = members
+        self._new = [name for name in (IX, *self._routers) if name not in plan.lans]
+        self._numbers = {name: number for number, name in enumerate(self._new, plan.next_lan)}
+        self._next_mac = plan.next_mac
+        self._members = _new_members_by_lan(plan, topology)
         self._own = own = OwnPrefixes.of(topology)
-        self._public_v4 = V4Pool(PUBLIC_V4, tuple(own.v4.values()))
-        self._private_v4 = V4Pool(
-            PRIVATE_V4, tuple(own.v4.values()), skip=256
-        )  # LANs count from 1, as on the public side
-        ix_v4 = self._public_v4.take(len(members[IX]) + FIRST_IX_HOST_V4 - 1, IX)
-        self._private_v6 = subnets_v6(PRIVATE_V6, tuple(own.v6.values()))
-        self._public_v6 = subnets_v6(PUBLIC_V6, tuple(own.v6.values()))
-        self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {IX: (ix_v4, IX_V6)}
+        self._check_own_prefixes()
+        given = [prefix for lan in plan.lans.values() for prefix in _prefixes(lan)] + list(plan.retired)
+        taken_v4 = (*own.v4.values(), *(prefix for prefix in given if isinstance(prefix, IPv4Network)))
+        taken_v6 = (*own.v6.values(), *(prefix for prefix in given if isinstance(prefix, IPv6Network)))
+        self._public_v4 = V4Pool(PUBLIC_V4, taken_v4)
+        self._private_v4 = V4Pool(PRIVATE_V4, taken_v4, skip=256)  # LANs count from 1, as on the public side
+        self._private_v6 = subnets_v6(PRIVATE_V6, taken_v6)
+        self._public_v6 = subnets_v6(PUBLIC_V6, taken_v6)
+        self._prefixes: dict[str, tuple[IPv4Network | None, IPv6Network | None]] = {}
 
     def plan(self) -> AddressPlan:
-        for router in self._topology.routers:
-            self._prefixes[router.name] = self._lan_prefixes(router)
-        lans = {owner: self._lan(owner) for owner in (IX, *(r.name for r in routers_outside_in(self._topology)))}
+        for owner in self._new:
+            self._prefixes[owner] = self._lan_prefixes(owner)
+        outside_in = (IX, *(router.name for router in routers_outside_in(self._topology)))
+        lans = self._plan.lans | {owner: self._lan(owner) for owner in outside_in}
         ports = {(port.node, port.interface): port for lan in lans.values() for port in (lan.gateway, *lan.members)}
-        numbers = {owner: len(lan.members) for owner, lan in lans.items()}
-        return AddressPlan(lans, ports, numbers, self._next_mac)
+        numbers = {owner: self._next_number(owner) + len(self._members[owner]) for owner in lans}
+        return msgspec.structs.replace(
+            self._plan,
+            lans=lans,
+            ports=ports,
+            next_numbers=numbers,
+            next_mac=self._next_mac,
+            next_lan=self._plan.next_lan + len(self._new),
+        )
 
-    def _lan_prefixes(self, router: Router) -> tuple[IPv4Network | None, IPv6Network | None]:
+    def _check_own_prefixes(self) -> None:
+        """Those of new routers against the LANs that are there."""
+        asked = [(name, own[name]) for own in (self._own.v4, self._own.v6) for name in self._new if name in own]
+        for name, prefix in asked:
+            for lan in self._plan.lans.values():
+                if any(prefix.overlaps(each) for each in _prefixes(lan) if each.version == prefix.version):
+                    raise LabError(f"its LAN's prefix {prefix} overlaps {lan.owner}", name)
+
+    def _next_number(self, owner: str) -> int:
+        return self._plan.next_numbers.get(owner, 0)
+
+    def _lan_prefixes(self, owner: str) -> tuple[IPv4Network | None, IPv6Network | None]:
+        if owner == IX:
+            return self._public_v4.take(len(self._members[IX]) + FIRST_IX_HOST_V4 - 1, IX), IX_V6
+        router = self._routers[owner]
         v4 = v6 = None
         if router.ip_support.v4:
             pool = self._private_v4 if router.lan_pool is Pool.PRIVATE else self._public_v4
@@ -75,10 +126,17 @@ class _Planner:
         return v4, v6
 
     def _lan(self, owner: str) -> Lan:
+        first = self._next_number(owner)
+        old = self._plan.lans.get(owner)
+        if old is not None:
+            self._prefixes[owner] = old.v4, old.v6
+        else:
+            bridge = IX if owner == IX else LAN_BRIDGE
+            gateway = self._port(owner, Attachment(owner, bridge, BRIDGE_INDEX), GATEWAY_NUMBER)
+        members = tuple(self._port(owner, member, number) for number, member in enumerate(self._members[owner], first))
+        if old is not None:
+            return msgspec.structs.replace(old, members=(*old.members, *members))
         v4, v6 = self._prefixes[owner]
-        bridge = IX if owner == IX else LAN_BRIDGE
-        gateway = self._port(owner, Attachment(owner, bridge, BRIDGE_INDEX), GATEWAY_NUMBER)
-        members = tuple(self._port(owner, member, number) for number, member in enumerate(self._members[owner]))
         segments = -(-len(members) // PORTS_PER_BRIDGE) if len(members) > PORTS_PER_BRIDGE else 0
         return Lan(owner, self._numbers[owner], v4, v6, gateway, members, segments, self._is_slaac(owner))
 
@@ -101,7 +159,8 @@ class _Planner:
         return owner in self._routers and self._topology.advertises(self._routers[owner])
 
 
-def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:
+def _new_members_by_lan(plan: AddressPlan, topology: Topology) -> dict[str, list[Attachment]]:
+    """The interfaces that the plan has no port for, by the LAN that they are to stand on."""
     members: dict[str, list[Attachment]] = {IX: [], **{router.name: [] for router in topology.routers}}
     for router in topology.routers:
         if router.is_isolated:
@@ -109,10 +168,17 @@ def _members_by_lan(topology: Topology) -> dict[str, list[Attachment]]:
         upstream = IX if router.upstream is None else router.upstream
         if upstream not in members:
             raise LabError(f"its upstream {upstream!r} is not a router", router.name)
-        members[upstream].append(Attachment(router.name, wan_interface(router), WAN_INDEX))
+        if router.name not in plan.lans:
+            members[upstream].append(Attachment(router.name, wan_interface(router), WAN_INDEX))
     for device in topology.devices:
         for index, interface in enumerate(device.interfaces, FIRST_DEVICE_INDEX):
+            if (device.name, interface.name) in plan.ports:
+                continue
             if interface.gateway == IX or interface.gateway not in members:
                 raise LabError(f"the gateway {interface.gateway!r} of {interface.name} is not a router", device.name)
             members[interface.gateway].append(Attachment(device.name, interface.name, index))
     return members
+
+
+def _prefixes(lan: Lan) -> Iterator[IPv4Network | IPv6Network]:
+    return (prefix for prefix in (lan.v4, lan.v6) if prefix is not None)

@@ -36,13 +36,13 @@ class NodeChange(msgspec.Struct, frozen=True):
 def changes(
     old: Blueprint, new: Blueprint, is_down: Callable[[str, str], bool], netns_of: Callable[[str], int]
 ) -> Iterator[NodeChange]:
-    """The changes of all nodes, owners of LANs before their members.
+    """The changes of the nodes of both, owners of LANs before their members. Links between regions come by others.
 
     An interface that is down (`is_down(node, interface)`) gets no addresses or routes: those come when it is up.
     """
     for node in new.nodes.values():
-        before = old.nodes[node.name]
-        if node == before:
+        before = old.nodes.get(node.name)
+        if before is None or node == before:
             continue
         asked = tuple(_requests(before, node, is_down, netns_of))
         sysctls = tuple(setting for setting in node.sysctls if setting not in before.sysctls)
@@ -90,6 +90,8 @@ def _requests(
         if name in kept and not is_down(new.name, name):
             yield from _removals(before[name], interface)
     for name, interface in after.items():
+        if name not in kept and interface.is_region_link:
+            continue
         if name not in kept:
             assert interface.cable is not None
             yield requests.cable_request(interface, netns_of(interface.cable.owner))

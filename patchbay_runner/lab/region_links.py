@@ -16,8 +16,8 @@ from patchbay_runner.lab.addressing import AddressPlan, Port, link_local_address
 from patchbay_runner.lab.regions import region_router
 from patchbay_runner.lab.routing import Route
 from patchbay_runner.model.ranges import REGION_LINKS_V4, REGION_LINKS_V6
-from patchbay_runner.model.regions import RegionLink, region_links
-from patchbay_runner.model.topology import Topology
+from patchbay_runner.model.regions import region_links
+from patchbay_runner.model.topology import RegionLink, Topology
 
 # Beyond the ports of any LAN. The ends of a cable differ in it: where they do not, the kernel may notice only after a
 # second that the cable carries again (linkwatch_urgent_event, net/core/link_watch.c).
@@ -40,7 +40,7 @@ def region_cables(topology: Topology) -> tuple[RegionCable, ...]:
     """The cables of all region links. Raises LabError when there are more than addresses for them."""
     prefixes = chain.from_iterable(block.subnets(new_prefix=30) for block in REGION_LINKS_V4)
     cables = []
-    for number, link in enumerate(region_links(topology.regions), 1):
+    for number, link in enumerate(region_links(topology.regions, topology.region_links), 1):
         v4 = next(prefixes, None)
         if v4 is None:
             raise LabError("there is no IPv4 prefix left for the link of its region to another", region_router(link.a))

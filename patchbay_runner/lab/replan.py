@@ -155,7 +155,8 @@ def _attach(network: Network, device: str, interface: str, router: str) -> Netwo
     )
     return _replace(
         network,
-        plan=AddressPlan(
+        plan=_replace(
+            plan,
             lans=plan.lans | {router: _replace(lan, members=(*lan.members, port))},
             ports=plan.ports | {(device, interface): port},
             next_numbers=plan.next_numbers | {router: number + 1},

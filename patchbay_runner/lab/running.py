@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from errno import ESRCH
 from ipaddress import IPv6Address
 from typing import Any
@@ -90,7 +90,7 @@ class RunningNetwork:
         for late in await self._settling.settle(BUILD_PATIENCE_S):
             raise LabError(f"{late} after {BUILD_PATIENCE_S:g} s", late.port.node)
         self._links.watch()
-        self._impair()
+        self._impair(self.topology, region_cables(self.topology))
 
     async def settled(self) -> None:
         """Waits until devices that configure themselves have taken in the latest changes.
@@ -101,17 +101,18 @@ class RunningNetwork:
         for late in await self._settling.settle(CHANGE_PATIENCE_S):
             self._emit("ipv6_incomplete", device=late.port.node, iface=late.port.interface, missing=late.what)
 
-    def _impair(self) -> None:
-        for device in self.topology.devices:
+    def _impair(self, topology: Topology, cables: Iterable[RegionCable]) -> None:
+        """Puts the conditions that they begin with on the links of nodes, and on cables between regions."""
+        for device in topology.devices:
             for interface in device.interfaces:
                 if interface.impair is not None:
                     self._links.restore(self._link_port(device.name, interface.name))
-        for router in self.topology.routers:
+        for router in topology.routers:
             if router.downlink is not None:
                 self._links.restore(self._lan_port(router.name))
             if router.uplink is not None and not router.is_isolated:
                 self._links.restore(self._uplink_port(router.name))
-        for cable in region_cables(self.topology):
+        for cable in cables:
             for end, condition in ((cable.near, cable.link.a_to_b), (cable.far, cable.link.b_to_a)):
                 self._links.set(self._region_port(end), condition, "down")
 
@@ -180,6 +181,9 @@ class RunningNetwork:
 
     def _changed(self) -> None:
         """Called after every change of the topology, the addresses, or of which interfaces are down."""
+
+    def _gone(self, node: str) -> None:
+        """Called when a node is being taken away: its links are gone, its namespace is still there."""
 
     def _nat64_configs(self) -> dict[str, Nat64Config]:
         """Of the routers that are there and translate."""

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
-from patchbay_runner.model.links import LinkCondition
-from patchbay_runner.model.topology import Region
+from patchbay_runner.model.topology import Region, RegionLink
 
 # The address plan's blocks for links between region routers hold as many /30s: all pairs of 16 regions, with room left.
 MOST_REGION_LINKS = 128
-
-
-class RegionLink(msgspec.Struct, frozen=True):
-    """Two linked regions, in the order in which they are declared, and the condition of each direction."""
-
-    a: str
-    b: str
-    a_to_b: LinkCondition
-    b_to_a: LinkCondition
-
-    @property
-    def pair(self) -> frozenset[str]:
-        return frozenset((self.a, self.b))
 
 
 def declared_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
@@ -33,8 +17,11 @@ def declared_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
     return (*given.values(), *[Region(name=name) for name in mentioned])
 
 
-def region_links(regions: Iterable[Region]) -> tuple[RegionLink, ...]:
-    """The links in the order of their first mention. One entry serves both directions, two give one each."""
+def region_links(regions: Iterable[Region], further: Iterable[RegionLink] = ()) -> tuple[RegionLink, ...]:
+    """The links in the order of their first mention, then `further` ones between regions that are not linked yet.
+
+    One entry of a region serves both directions, two give one each.
+    """
     by_name = {region.name: region for region in declared_regions(regions)}
     position = {name: number for number, name in enumerate(by_name)}
     links: dict[frozenset[str], RegionLink] = {}
@@ -45,4 +32,6 @@ def region_links(regions: Iterable[Region]) -> tuple[RegionLink, ...]:
                 frozenset((a, b)),
                 RegionLink(a, b, by_name[a].towards.get(b, condition), by_name[b].towards.get(a, condition)),
             )
+    for link in further:
+        links.setdefault(link.pair, link)
     return tuple(links.values())

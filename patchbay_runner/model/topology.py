@@ -159,6 +159,19 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Origin = Origin()
 
 
+class RegionLink(msgspec.Struct, frozen=True):
+    """Two linked regions, in the order in which they are declared, and the condition of each direction."""
+
+    a: str
+    b: str
+    a_to_b: LinkCondition
+    b_to_a: LinkCondition
+
+    @property
+    def pair(self) -> frozenset[str]:
+        return frozenset((self.a, self.b))
+
+
 class Ipv6Provisioning(Enum):
     """How devices come by their IPv6 addresses and default routes: given by the lab, or by Router Advertisements."""
 
@@ -174,11 +187,15 @@ class LabSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Routers and devices in file order. `names` are known to all nodes, beside the nodes' own."""
+    """Routers and devices in file order. `names` are known to all nodes, beside the nodes' own.
+
+    `region_links` are those between regions that were joined later than these were declared.
+    """
 
     routers: tuple[Router, ...] = ()
     devices: tuple[Device, ...] = ()
     regions: tuple[Region, ...] = ()
+    region_links: tuple[RegionLink, ...] = ()
     names: tuple[NameRecord, ...] = ()
     lab: LabSettings = LabSettings()
 
