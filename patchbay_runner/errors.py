@@ -7,6 +7,7 @@
     │   └── BinariesMissing  2  programs of sims could not be had; carries a BinaryError for each
     ├── BinaryError          2  one program could not be found, fetched or built; says what was expected
     ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
+    ├── PushError            1  a run could not be pushed to a server; says what the server, or the way to it, said
     ├── LabError             1  the network could not be made or changed as asked
     │   └── KernelError      1  one kernel operation was refused; carries the operation and errno
     ├── StepError            1  a step failed; carries what the report shows
@@ -101,6 +102,16 @@ class HostError(PatchbayError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem}; {remedy}" if remedy else problem)
+
+
+class PushError(PatchbayError):
+    """A run could not be pushed. `status` is the server's HTTP status; 0 when there was no answer."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class LabError(PatchbayError):

@@ -19,6 +19,11 @@ def file_name(name: str) -> str:
     return safe.encode()[:_LONGEST].decode(errors="ignore") or "_"
 
 
+def is_portable(name: str) -> bool:
+    """Whether a file's name can go to another machine and be shown there: UTF-8, without control characters."""
+    return not re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", name)
+
+
 class UniqueNames:
     """Gives out names, with `-2`, `-3`, … behind those that were given already."""
 

@@ -48,13 +48,13 @@ def find_runs(path: Path) -> list[Path]:
     if not path.is_dir():
         what = "this is no directory" if path.exists() else "there is no such directory"
         raise _unusable(path, what, "a run directory")
-    found = sorted(_runs_below(path))
+    found = sorted(runs_below(path))
     if not found:
         raise _unusable(path, f"there is no {MANIFEST_NAME} in it or below it", "a run directory")
     return found
 
 
-def _runs_below(path: Path) -> Iterator[Path]:
+def runs_below(path: Path) -> Iterator[Path]:
     def tell(error: OSError) -> None:
         raise _unusable(Path(error.filename), f"cannot be read: {error.strerror}") from error
 
