@@ -35,6 +35,7 @@ COMMANDS = {
     "prepare": "patchbay_runner.cli.prepare",
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
+    "push": "patchbay_runner.cli.push",
     "fmt-log": "patchbay_runner.cli.fmt_log",
     "schema": "patchbay_runner.cli.schema",
     "doctor": "patchbay_runner.cli.doctor",

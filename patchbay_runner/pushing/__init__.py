@@ -1,0 +1,1 @@
+"""Run directories on their way to a server: found, packed and sent as a stream."""
