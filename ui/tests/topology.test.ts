@@ -25,16 +25,14 @@ function router(fields: Partial<Router> = {}): Router {
 }
 
 function device(...routers: string[]): Device {
-  const interfaces = routers.map(
-    (name, n): Interface => ({
-      name: `eth${n}`,
-      router: name,
-      up: true,
-      ...nowhere,
-      condition: null,
-      download_condition: null,
-    }),
-  );
+  const interfaces = routers.map((name, n): Interface => ({
+    name: `eth${n}`,
+    router: name,
+    up: true,
+    ...nowhere,
+    condition: null,
+    download_condition: null,
+  }));
   return { default_via: "eth0", mtu: null, interfaces };
 }
 

@@ -1,4 +1,4 @@
-import { useMemo, useRef } from "react";
+import { useMemo, useState } from "react";
 import type { LabEvent } from "../api/types";
 import { type RunEvent, runEvent } from "./events";
 import { Replay } from "./replay";
@@ -8,21 +8,38 @@ interface Sink {
   add(events: readonly RunEvent[]): void;
 }
 
-/** A sink that has seen all of `events`, made anew only when they are another sim's. `version` changes when it has. */
-export function useFed<T extends Sink>(events: readonly LabEvent[], make: () => T): { sink: T; version: number } {
-  const fed = useRef<{ sink: T; first: LabEvent | undefined; count: number } | null>(null);
-  return useMemo(() => {
-    if (!fed.current || fed.current.first !== events[0] || fed.current.count > events.length)
-      fed.current = { sink: make(), first: events[0], count: 0 };
-    const fresh = events.slice(fed.current.count).flatMap((line) => runEvent(line) ?? []);
-    fed.current.sink.add(fresh);
-    fed.current.count = events.length;
-    return { sink: fed.current.sink, version: events.length };
-    // biome-ignore lint/correctness/useExhaustiveDependencies: `make` is the same all the time
-  }, [events]);
+/** A sink that has seen all events; a new object whenever there are more. */
+export interface Fed<T> {
+  readonly sink: T;
 }
 
-export function useReplay(events: readonly LabEvent[]): { sink: Replay; version: number } {
+/** Gives a sink the events that it has not seen; makes another when they are another sim's. */
+class Feeder<T extends Sink> {
+  private sink: T | null = null;
+  private first: LabEvent | undefined;
+  private count = 0;
+
+  constructor(private readonly make: () => T) {}
+
+  feed(events: readonly LabEvent[]): Fed<T> {
+    const isOther = this.first !== events[0] || this.count > events.length;
+    const sink = this.sink && !isOther ? this.sink : this.make();
+    if (sink !== this.sink) this.count = 0;
+    this.sink = sink;
+    this.first = events[0];
+    sink.add(events.slice(this.count).flatMap((line) => runEvent(line) ?? []));
+    this.count = events.length;
+    return { sink };
+  }
+}
+
+/** What has seen all of `events`. `make` is called when they are another sim's. */
+export function useFed<T extends Sink>(events: readonly LabEvent[], make: () => T): Fed<T> {
+  const [feeder] = useState(() => new Feeder(make));
+  return useMemo(() => feeder.feed(events), [feeder, events]);
+}
+
+export function useReplay(events: readonly LabEvent[]): Fed<Replay> {
   return useFed(events, () => new Replay());
 }
 

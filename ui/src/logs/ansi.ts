@@ -21,9 +21,7 @@ export const PLAIN: Style = {};
 
 // CSI sequences, OSC strings (as links and titles are), and the short escapes.
 const SEQUENCES =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /\x1b(?:\[([0-9;:]*)([\x20-\x2f]*[\x40-\x7e])|\[[\x30-\x3f]*[\x20-\x2f]*[\x40-\x7e]?|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x20-\x2f]*[\x30-\x7e]?)/g;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 
 /** The spans of one line, and the style that the next one begins with. */
@@ -101,7 +99,7 @@ function styled(before: Style, parameters: string): Style {
 }
 
 function without(style: { readonly [Key in keyof Style]: Style[Key] | undefined }): Style {
-  return Object.fromEntries(Object.entries(style).filter(([, value]) => value !== undefined)) as Style;
+  return Object.fromEntries(Object.entries(style).filter(([, value]) => value !== undefined));
 }
 
 /** The colour behind a 38 or 48, and how many codes it takes. */

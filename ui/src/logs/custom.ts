@@ -38,7 +38,7 @@ function fieldsOf(document: Record<string, unknown>): CustomEvent["fields"] {
     const own = record.fields.filter(([key]) => key !== "kind");
     return record.message ? [["message", record.message], ...own] : own;
   }
-  const { kind: _, fields, ...rest } = document;
+  const { fields, ...rest } = document;
   const nested = typeof fields === "object" && fields !== null ? Object.entries(fields) : [];
-  return [...nested, ...Object.entries(rest).filter(([key]) => !TIMES.includes(key))];
+  return [...nested, ...Object.entries(rest).filter(([key]) => key !== "kind" && !TIMES.includes(key))];
 }

@@ -68,7 +68,7 @@ export function parseRecord(line: string): LogRecord | null {
 
 export function recordOf(document: Document): LogRecord | null {
   const rest = unnested(document);
-  const levelValue = take(rest, LEVEL_KEYS, isTextOrNumber);
+  const levelValue = take(rest, LEVEL_KEYS, isTextOrNumber) as string | number | undefined;
   const message = take(rest, MESSAGES, isText);
   if (levelValue === undefined && message === undefined) return null;
   const [level, levelText] = levelOf(levelValue);
@@ -103,7 +103,7 @@ function take(rest: Document, names: readonly string[], isKind: (value: unknown)
   for (const name of names) {
     if (!Object.hasOwn(rest, name) || !isKind(rest[name])) continue;
     const value = rest[name];
-    delete rest[name];
+    Reflect.deleteProperty(rest, name);
     return value;
   }
   return undefined;
@@ -124,15 +124,15 @@ function timeOf(value: unknown): { at: number | null; timeText: string } {
   return { at, timeText: at === null ? String(value) : new Date(at).toISOString() };
 }
 
-function levelOf(value: unknown): readonly [Level | null, string] {
+function levelOf(value: string | number | undefined): readonly [Level | null, string] {
   if (value === undefined) return [null, ""];
   if (typeof value === "number") return numbered(value);
-  const text = String(value).trim();
+  const text = value.trim();
   if (/^\d+$/.test(text)) return numbered(Number(text.slice(0, 9)));
   const match = /^([A-Za-z]+)([+-]\d+)?$/.exec(text); // slog: "DEBUG-4"
   const name = match?.[1]?.toUpperCase() ?? "";
   const level = LEVELS.find((each) => each.toUpperCase() === name) ?? ALIASES[name] ?? null;
-  return level ? [level, `${level.toUpperCase()}${match?.[2] ?? ""}`] : [null, String(value)];
+  return level ? [level, `${level.toUpperCase()}${match?.[2] ?? ""}`] : [null, value];
 }
 
 /** bunyan's numbers, and those between, which stand for the next lower name. */
@@ -147,15 +147,19 @@ function takeSpans(rest: Document): Span[] {
   for (const name of SPAN_KEYS) {
     const value = rest[name];
     if (Array.isArray(value) && value.length === 0) {
-      delete rest[name];
+      Reflect.deleteProperty(rest, name);
       continue;
     }
     const spans = (Array.isArray(value) ? value : [value]).map(spanOf);
-    if (!spans.every((span) => span !== null)) continue;
-    for (const each of SPAN_KEYS) delete rest[each];
-    return spans as Span[];
+    if (!isWhole(spans)) continue;
+    for (const each of SPAN_KEYS) Reflect.deleteProperty(rest, each);
+    return spans;
   }
   return [];
+}
+
+function isWhole(spans: (Span | null)[]): spans is Span[] {
+  return spans.every((span) => span !== null);
 }
 
 function spanOf(entry: unknown): Span | null {

@@ -50,9 +50,10 @@ export function ticks(view: View, start: number, width: number, room = 90): { at
 }
 
 function tickLabel(ms: number, step: number): string {
-  const [unit, size] = step >= 1000 ? ["s", 1000] : step >= 1 ? ["ms", 1] : ["µs", 0.001];
+  const unit = step >= 1000 ? "s" : step >= 1 ? "ms" : "µs";
+  const size = { s: 1000, ms: 1, µs: 0.001 }[unit];
   if (Math.abs(ms) < step / 2) return "0";
   // Seconds and milliseconds together where the axis is long since the start but fine.
   if (unit === "ms" && Math.abs(ms) >= 10_000) return `${(ms / 1000).toFixed(3)} s`;
-  return `${Number((ms / (size as number)).toFixed(3))} ${unit}`;
+  return `${Number((ms / size).toFixed(3))} ${unit}`;
 }

@@ -225,7 +225,7 @@ function Way({
         <dl className="facts">
           <Row name="Packets" value={count(total.packets ?? 0)} />
           <Row name="Bytes" value={bytes(total.bytes ?? 0)} />
-          <Row name="Rate" value={recent?.bytes ? bitRate((recent.bytes * 8) / (activity?.intervalS || 1)) : null} />
+          <Row name="Rate" value={recent?.bytes ? bitRate((recent.bytes * 8) / (activity.intervalS || 1)) : null} />
           <Row name="Delay added" value={recent?.delay_ms ? `${recent.delay_ms} ms` : null} />
           <Drops counts={total} />
         </dl>

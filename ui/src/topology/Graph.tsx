@@ -154,16 +154,14 @@ function Face({ data: { face }, selected }: NodeProps<FaceNode>) {
         <span className="face-name">{face.name}</span>
         {face.note && <span className="face-note">{face.note}</span>}
       </div>
-      {face.text && <div className="face-text">{face.text}</div>}
-      {face.badges.length > 0 && (
-        <div className="face-badges">
-          {face.badges.map((badge) => (
-            <span key={badge.text} className={`badge badge-${badge.kind}`}>
-              {badge.text}
-            </span>
-          ))}
-        </div>
-      )}
+      <div className="face-rest">
+        {face.text && <span className="face-text">{face.text}</span>}
+        {face.badges.map((badge) => (
+          <span key={badge.text} className={`badge badge-${badge.kind}`}>
+            {badge.text}
+          </span>
+        ))}
+      </div>
       <Handle type="source" position={Position.Bottom} isConnectable={false} />
     </div>
   );
@@ -187,13 +185,14 @@ function Wire({ data, selected }: EdgeProps<WireEdge>) {
         interactionWidth={14}
         className={`wire wire-${wire.state} ${selected ? "is-selected" : ""} ${wire.isNear ? "is-near" : ""}`}
       />
-      {(wire.label || wire.dropped > 0 || wire.state === "down") && (
+      {(wire.name || wire.label || wire.dropped > 0 || wire.state === "down") && (
         <EdgeLabelRenderer>
           <div
             className={`wire-label ${wire.state === "down" ? "is-down" : ""}`}
             style={{ transform: `translate(-50%, -50%) translate(${curve.label.x}px, ${curve.label.y}px)` }}
           >
             {wire.state === "down" && <span className="wire-down">{wire.downWord}</span>}
+            {wire.name && <span className="wire-name">{wire.name}</span>}
             {wire.label && <span>{wire.label}</span>}
             {wire.dropped > 0 && <span className="wire-dropped">{count(wire.dropped)} dropped</span>}
           </div>

@@ -42,13 +42,13 @@ export function ReplayBar({ start, end, moment, onMoment, changes, change, isLiv
     <div className="replay">
       <div className="replay-buttons">
         <button type="button" onClick={previous} aria-label="Previous change">
-          ⏮︎
+          ‹
         </button>
         <button type="button" onClick={() => setPlaying(!isPlaying)} aria-label={isPlaying ? "Stop" : "Play"}>
-          {isPlaying ? "■" : "▶︎"}
+          {isPlaying ? "■" : "▶"}
         </button>
         <button type="button" onClick={next} aria-label="Next change">
-          ⏭︎
+          ›
         </button>
       </div>
       <div className="replay-slider">

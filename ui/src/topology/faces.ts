@@ -30,6 +30,8 @@ export interface WireFace {
   readonly to: string;
   readonly state: "up" | "standby" | "down";
   readonly downWord: string;
+  /** The interface, where a device has several. */
+  readonly name: string;
   readonly label: string;
   readonly dropped: number;
   /** Whether it ends at what is selected. */
@@ -72,7 +74,8 @@ function routerFace(name: string, router: Router, { rebooting }: Scene): Omit<No
   ];
   const shown = badges.filter((badge) => badge !== false);
   const note = router.uplink?.ip ?? router.uplink?.ip_v6 ?? "no upstream";
-  return { id: routerId(name), kind: "router", name, note, text: "", badges: shown, isDown };
+  const text = shown.length < 3 ? (router.downstream?.cidr ?? router.downstream?.cidr_v6 ?? "") : "";
+  return { id: routerId(name), kind: "router", name, note, text, badges: shown, isDown };
 }
 
 /** A device's default interface speaks for it; its links are told by their wires, or here where it has none. */
@@ -101,13 +104,15 @@ function deviceFace(name: string, device: Device, scene: Scene, layout: Layout):
 
 function spoken(face: Omit<NodeFace, "spoken">): string {
   const kind = face.kind === "ix" ? "" : face.kind;
-  return [kind, face.name, face.text || face.note, ...face.badges.map(({ text }) => text)].filter(Boolean).join(", ");
+  return [kind, face.name, face.note, face.text, ...face.badges.map(({ text }) => text)].filter(Boolean).join(", ");
 }
 
 /** Wires with their ways: those into a frame are one, with what its devices' links have in common told by the devices. */
 export function wireFaces(scene: Scene, layout: Layout, selected: string | null): (WireFace & { curve: Curve })[] {
   const byTarget = new Map<string, Link[]>();
-  for (const link of scene.links) byTarget.set(link.to, [...(byTarget.get(link.to) ?? []), link]);
+  const place = (link: Link) => layout.boxes.get(link.from)?.x ?? 0;
+  for (const link of [...scene.links].sort((one, other) => place(one) - place(other)))
+    byTarget.set(link.to, [...(byTarget.get(link.to) ?? []), link]);
   const wires = scene.links.flatMap((link) => {
     const siblings = byTarget.get(link.to) ?? [];
     if (isFramed(link, layout)) return [];
@@ -127,7 +132,8 @@ function wireFace(link: Link, scene: Scene, siblings: readonly Link[], selected:
     to: link.to,
     state: !link.isUp ? "down" : link.isDefault || isAlone ? "up" : "standby",
     downWord: link.kind === "region" ? "broken" : "down",
-    label: [name, bothWays(link.up, link.down, arrows)].filter(Boolean).join(" "),
+    name,
+    label: bothWays(link.up, link.down, arrows),
     dropped: dropped(link, scene.activity),
     isNear: selected !== null && (link.from === selected || link.to === selected),
   };
@@ -144,7 +150,7 @@ function frameWires(layout: Layout, selected: string | null): (WireFace & { curv
   return [...layout.frames].flatMap(([id, frame]) => {
     const box = layout.boxes.get(id);
     if (!box) return [];
-    const wire = { state: "up" as const, downWord: "", label: "", dropped: 0, isNear: id === selected };
+    const wire = { state: "up" as const, downWord: "", name: "", label: "", dropped: 0, isNear: id === selected };
     return { ...wire, id: `frame ${id}/wire`, from: id, to: `frame ${id}`, curve: frameCurve(box, frame) };
   });
 }

@@ -17,7 +17,7 @@ export interface Layout {
 }
 
 export const ROUTER_SIZE = { width: 168, height: 62 };
-export const DEVICE_SIZE = { width: 148, height: 54 };
+export const DEVICE_SIZE = { width: 148, height: 44 };
 export const REGION_SIZE = { width: 148, height: 40 };
 export const IX_HEIGHT = 34;
 /** Devices with one router are drawn one by one beside each other up to this number, in a frame beyond it. */
@@ -27,6 +27,8 @@ const FRAME_PADDING = 12;
 const RANK_GAP = 66;
 const BELOW_IX = 84;
 const PART_GAP = 44;
+/** Room for what is written on the links between regions. */
+const REGION_GAP = 150;
 
 /** Places for everything: the exchange as a bar on top; below it, in rows that fit a screen, what hangs together. */
 export function layoutOf(structure: Structure): Layout {
@@ -35,7 +37,7 @@ export function layoutOf(structure: Structure): Layout {
   const boxes = new Map<string, Box>();
   const frames = new Map<string, Box>();
   const top = structure.hasIx ? IX_HEIGHT + BELOW_IX : 0;
-  const { offsets, width, height } = shelve(parts);
+  const { offsets, width, height } = shelve(parts, structure.regions.length > 1 ? REGION_GAP : PART_GAP);
   parts.forEach((part, index) => {
     const [left, above] = offsets[index] as readonly [number, number];
     for (const [id, box] of part.boxes) {
@@ -169,18 +171,18 @@ function normalised(boxes: ReadonlyMap<string, Box>): Part {
 }
 
 /** Parts beside each other in rows of about the shape of a screen, each row in the middle. */
-function shelve(parts: readonly Part[]) {
-  const area = parts.reduce((sum, { width, height }) => sum + (width + PART_GAP) * (height + PART_GAP), 0);
+function shelve(parts: readonly Part[], gap: number) {
+  const area = parts.reduce((sum, { width, height }) => sum + (width + gap) * (height + gap), 0);
   const limit = Math.max(1400, Math.sqrt(area * 2.2), ...parts.map(({ width }) => width));
   const rows: { parts: number[]; width: number; height: number }[] = [];
   parts.forEach((part, index) => {
     let row = rows.at(-1);
-    if (!row || row.width + PART_GAP + part.width > limit) {
-      row = { parts: [], width: -PART_GAP, height: 0 };
+    if (!row || row.width + gap + part.width > limit) {
+      row = { parts: [], width: -gap, height: 0 };
       rows.push(row);
     }
     row.parts.push(index);
-    row.width += PART_GAP + part.width;
+    row.width += gap + part.width;
     row.height = Math.max(row.height, part.height);
   });
   const width = Math.max(0, ...rows.map((row) => row.width));
@@ -190,7 +192,7 @@ function shelve(parts: readonly Part[]) {
     let x = (width - row.width) / 2;
     for (const index of row.parts) {
       offsets[index] = [x, y];
-      x += (parts[index] as Part).width + PART_GAP;
+      x += (parts[index] as Part).width + gap;
     }
     y += row.height + RANK_GAP;
   }
