@@ -128,6 +128,17 @@ describe("the network at a moment", () => {
     expect(replay.labAt(START + 200).regionLinks[0]?.broken).toBe(false);
   });
 
+  it("loses what is removed, and still knows what there was", () => {
+    const replay = replayOf(
+      event(100, "device_removed", { name: "phone" }),
+      event(200, "router_removed", { name: "cell" }),
+    );
+    expect(replay.labAt(null).devices.size).toBe(0);
+    expect([...replay.labAt(null).routers.keys()]).toEqual(["wifi"]);
+    expect([...replay.everything().routers.keys()]).toEqual(["wifi", "cell"]);
+    expect(replay.labAt(START + 50).devices.has("phone")).toBe(true);
+  });
+
   it("knows that a router was away while it rebooted", () => {
     const replay = replayOf(event(2000, "router_rebooted", { router: "wifi", down_for_s: 1.5 }));
     expect(replay.rebootingAt(START + 499).size).toBe(0);

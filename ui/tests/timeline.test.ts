@@ -89,12 +89,13 @@ describe("items of the timeline", () => {
       event(1, "capture_recorded", { key: "a.b.address", value: "10.0.0.1", count: 1 }),
       event(2, "assertion_failed", { check: "x == 1", value: "2", expected: "1" }),
       event(3, "something_new", { router: "r" }),
-      event(4, "router_added", { name: "r" }),
+      event(4, "router_added", { name: "late" }),
     );
     expect(items.slice(1).map(({ lane, label, tone }) => [lane, label, tone])).toEqual([
       ["a", "a.b.address = 10.0.0.1", "neutral"],
       ["sim", "x == 1", "bad"],
       ["r", "something new", "muted"],
+      ["late", "added", "change"],
     ]);
   });
 

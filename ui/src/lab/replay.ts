@@ -19,6 +19,8 @@ const REDUCERS: Readonly<Record<string, Reducer>> = {
   router_added: (lab, event) => ({ ...lab, routers: added<Router>(lab.routers, event) }),
   device_added: (lab, event) => ({ ...lab, devices: added<Device>(lab.devices, event) }),
   region_added: (lab, event) => ({ ...lab, regions: added<Region>(lab.regions, event) }),
+  router_removed: (lab, event) => ({ ...lab, routers: removed(lab.routers, event) }),
+  device_removed: (lab, event) => ({ ...lab, devices: removed(lab.devices, event) }),
   region_link_added: (lab, event) => ({
     ...lab,
     regionLinks: [...lab.regionLinks, event.fields as unknown as RegionLink],
@@ -60,13 +62,18 @@ export class Replay {
   private readonly snapshots: Lab[] = [EMPTY_LAB];
   private readonly reboots: { router: string; from: number; until: number }[] = [];
   private readonly plugged = new Map<string, Set<string>>();
+  /** Everything that was there at some time, as it was last. */
+  private ever: Lab = EMPTY_LAB;
   private latest: Lab = EMPTY_LAB;
+  private firstStepAt = Number.POSITIVE_INFINITY;
 
   add(events: Iterable<RunEvent>): void {
     for (const event of events) {
+      if (event.kind === "step_started") this.firstStepAt = Math.min(this.firstStepAt, event.at);
       if (event.kind === "router_rebooted") this.addReboot(event);
       if (!changesNetwork(event.kind)) continue;
       this.latest = applyEvent(this.latest, event);
+      if (!event.kind.endsWith("_removed")) this.ever = applyEvent(this.ever, event);
       this.changes.push(event);
       if (PLUGGING.has(event.kind)) this.notePlugs(text(event, "device") || text(event, "name"));
       if (this.changes.length % EVENTS_A_SNAPSHOT === 0) this.snapshots.push(this.latest);
@@ -93,15 +100,20 @@ export class Replay {
     return this.plugged;
   }
 
+  /** Everything that was there at some time: what a picture that nothing moves in has to have room for. */
+  everything(): Lab {
+    return this.ever;
+  }
+
   /** The last change until a moment. */
   changeBefore(at: number | null): RunEvent | null {
     const count = at === null ? this.changes.length : countUntil(this.changes, at);
     return this.changes[count - 1] ?? null;
   }
 
-  /** The moments at which something changes, for marks and jumps: those of the build are one. */
+  /** The moments at which something changes after the network was built, for marks and jumps. */
   moments(): number[] {
-    return this.changes.filter(({ kind }) => !BUILDING.has(kind)).map(({ at }) => at);
+    return this.changes.filter(({ kind, at }) => !BUILDING.has(kind) || at > this.firstStepAt).map(({ at }) => at);
   }
 
   private notePlugs(device: string): void {
@@ -119,6 +131,12 @@ export class Replay {
 function added<T>(known: ReadonlyMap<string, T>, event: RunEvent): ReadonlyMap<string, T> {
   const { name, ...rest } = event.fields;
   return new Map(known).set(String(name), rest as T);
+}
+
+function removed<T>(known: ReadonlyMap<string, T>, event: RunEvent): ReadonlyMap<string, T> {
+  const left = new Map(known);
+  left.delete(text(event, "name"));
+  return left;
 }
 
 function withRouter(lab: Lab, event: RunEvent, changed: Partial<Router>): Lab {

@@ -31,7 +31,9 @@ export function Topology({ record, isLive, params, setParams, hashOf }: TabProps
     return sceneOf(at === null ? now : fed.sink.labAt(at), rebooting, activityAt(samples, at));
   }, [fed, now, at, samples]);
   // A picture that looks the same is the same: it is laid out only when the structure has changed.
-  const structure = JSON.stringify(structureOf(now, replay.attachments()));
+  const structure = JSON.stringify(
+    structureOf(replay.everything().routers.size ? replay.everything() : now, replay.attachments()),
+  );
   const layout = useMemo(() => layoutOf(JSON.parse(structure) as Structure), [structure]);
   const selected = params.sel ?? null;
   const select = (id: string | null) => setParams({ sel: id }, "replace");

@@ -31,6 +31,7 @@ export const regionLane = (name: string) => `region ${name}`;
 
 /** Items from events as they come. Bars that are open end when their end comes. */
 export class TimelineItems {
+  hasSteps = false;
   private readonly byId = new Map<string, Item>();
   private readonly open = new Map<string, string>();
   private readonly aliases = new Map<string, string>();
@@ -105,13 +106,11 @@ export class TimelineItems {
 
 type Handler = (event: RunEvent, items: TimelineItems) => void;
 
-const STRUCTURE = new Set([
+/** Told elsewhere; of the network only what comes after it was built is news. */
+const BUILDING = new Set(["router_added", "device_added", "region_added", "region_link_added"]);
+const ELSEWHERE = new Set([
   "lab_created",
   "ix_created",
-  "router_added",
-  "device_added",
-  "region_added",
-  "region_link_added",
   "link_statistics",
   "nat64_statistics",
   "file_generated",
@@ -165,6 +164,8 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     const made = mark(event, { lane: text(event, "router"), category: "changes", tone: "bad", label: "rebooting" });
     items.put({ ...made, shape: "state", from: event.at - downFor });
   },
+  router_removed: removeNode,
+  device_removed: removeNode,
   region_link_broken: (event, items) => {
     for (const [here, there] of endsOf(event))
       items.begin(`broken ${here} ${there}`, event, {
@@ -198,7 +199,10 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
 };
 
 function plainMark(event: RunEvent, items: TimelineItems): void {
-  if (!STRUCTURE.has(event.kind)) put(items, event, "other", "muted", event.kind.replaceAll("_", " "));
+  if (BUILDING.has(event.kind)) {
+    const lane = text(event, "name") || SIM_LANE;
+    if (items.hasSteps) items.put(mark(event, { lane, category: "changes", tone: "change", label: "added" }));
+  } else if (!ELSEWHERE.has(event.kind)) put(items, event, "other", "muted", event.kind.replaceAll("_", " "));
 }
 
 function put(items: TimelineItems, event: RunEvent, category: Category, tone: Tone, label: string): void {
@@ -239,6 +243,10 @@ function conditionOf(event: RunEvent): string {
   return direction && direction !== "both" ? `${condition} (${direction})` : condition;
 }
 
+function removeNode(event: RunEvent, items: TimelineItems): void {
+  items.put(mark(event, { lane: text(event, "name"), category: "changes", tone: "change", label: "removed" }));
+}
+
 function endsOf(event: RunEvent): readonly (readonly [string, string])[] {
   const [a, b] = [text(event, "a"), text(event, "b")];
   return [
@@ -255,6 +263,7 @@ const startingKey = (event: RunEvent) => `starting ${text(event, "device")} ${te
 function startStep(event: RunEvent, items: TimelineItems): void {
   const id = text(event, "id");
   const action = text(event, "action");
+  items.hasSteps = true;
   const startsProcess = action === "run" || action === "spawn";
   items.remember(id, text(event, "device"));
   const label = startsProcess ? id || action : [action, id].filter(Boolean).join(" ");

@@ -142,7 +142,6 @@ function wireEdges(scene: Scene, layout: Layout, selected: string | null): WireE
     target: wire.to,
     data: { wire, curve },
     selected: wire.id === selected,
-    zIndex: wire.id === selected ? 1 : 0,
   }));
 }
 
