@@ -136,12 +136,18 @@ class KernelError(LabError):
 
 
 class StepError(PatchbayError):
-    """A step failed. `output` holds the last lines of the output involved."""
+    """A step failed. `output` holds the last lines of the output involved.
+
+    `may_be_lateness` says whether frames that were late, on a host too busy for its links, could be the reason.
+    """
 
     exit_code = 1
+    may_be_lateness = False
 
-    def __init__(self, message: str, output: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, output: Sequence[str] = (), *, may_be_lateness: bool | None = None) -> None:
         self.output = tuple(output)
+        if may_be_lateness is not None:
+            self.may_be_lateness = may_be_lateness
         super().__init__(message)
 
 
@@ -152,6 +158,8 @@ class CommandNotFound(StepError):
 class StepTimeout(StepError):
     """A step, or the sim as a whole, ran out of time."""
 
+    may_be_lateness = True
+
 
 class CaptureMissing(StepError):
     """A capture that a step needs can no longer appear."""
@@ -159,6 +167,8 @@ class CaptureMissing(StepError):
 
 class AssertionFailed(StepError):
     """An assertion does not hold."""
+
+    may_be_lateness = True
 
 
 class EmulatorDied(PatchbayError):

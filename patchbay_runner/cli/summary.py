@@ -85,7 +85,7 @@ def _print_failure(console: Console, sim: SimRecord) -> None:
     if failure is None:
         return
     place = failure_place(failure, len(state.plan.steps))
-    heading = Text.assemble((state.plan.title, "bold"), " ", ("failed", "red"), f" {place}")
+    heading = Text.assemble((state.plan.title, "bold"), " ", verdict_text(state.status), f" {place}")
     if failure.origin:
         heading.append(f" ({failure.origin})", "dim")
     console.print(heading, soft_wrap=True)

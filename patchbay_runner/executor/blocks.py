@@ -75,4 +75,6 @@ def _joined(
     for position in others:
         step = session.plan.steps[position]
         lines.append(f"  step {position + 1} ({action_of(step)} {step.id}): {errors[position]}")
-    return StepError("\n".join(lines), error.output if isinstance(error, StepError) else ())
+    may_be_lateness = all(isinstance(error, StepError) and error.may_be_lateness for error in errors.values())
+    output = error.output if isinstance(error, StepError) else ()
+    return StepError("\n".join(lines), output, may_be_lateness=may_be_lateness)

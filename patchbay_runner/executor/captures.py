@@ -109,7 +109,7 @@ class CaptureStore:
             if missing is not None:
                 if self.count(key):
                     message = f"{key} was captured {self.count(key)} of {count} times: {missing}"
-                    raise CaptureMissing(message, missing.output)
+                    raise CaptureMissing(message, missing.output, may_be_lateness=missing.may_be_lateness)
                 raise missing
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.setdefault(key, []).append(waiter)

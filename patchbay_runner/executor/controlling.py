@@ -5,7 +5,7 @@ from __future__ import annotations
 from patchbay_runner.errors import StepError
 from patchbay_runner.executor.ending import stop_process
 from patchbay_runner.executor.interpolation import Resolver
-from patchbay_runner.executor.process import Process, describe_exit
+from patchbay_runner.executor.process import Process
 from patchbay_runner.executor.processes import conclude, spawn, spawned
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.signals import signal_name
@@ -16,7 +16,7 @@ async def signal_(session: Session, step: Signal, resolver: Resolver) -> None:
     """Sends a signal to a program that runs."""
     process = spawned(session, step.id)
     if process.exit_code is not None:
-        raise StepError(f"{step.id} {describe_exit(process.exit_code)} already", process.last_lines())
+        raise process.ended(" already")
     if step.group:
         process.signal_group(step.signal)
     else:

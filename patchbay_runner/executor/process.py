@@ -22,6 +22,8 @@ _TAIL_LINES = 20
 _TAIL_BYTES = 32 * 1024
 # A larger document is not decoded: it would take several times its size in memory.
 _DOCUMENT_BYTES = 512 * 1024 * 1024
+# From here on a shell says that it could not start a program, or that a signal ended it.
+_SHELLS_OWN_CODES = 126
 
 
 class Observer(Protocol):
@@ -105,9 +107,18 @@ class Process:
         assert self.exit_code is not None
         if expected != "any" and self.exit_code != (expected or 0):
             wanted = "" if expected is None else f", not with code {expected}"
-            raise StepError(f"{self.step.id} {describe_exit(self.exit_code)}{wanted}", self.last_lines())
+            raise self.ended(wanted)
         if self.document_error is not None:
             raise self.document_error
+
+    def ended(self, more: str) -> StepError:
+        """The error of a program that should not have ended so."""
+        message = f"{self.step.id} {describe_exit(self.exit_code or 0)}{more}"
+        return StepError(message, self.last_lines(), may_be_lateness=self._may_be_lateness())
+
+    def _may_be_lateness(self) -> bool:
+        """Frames that are late can make a program give up; they do not crash it, nor take it away."""
+        return 0 <= (self.exit_code or 0) < _SHELLS_OWN_CODES
 
     def age_s(self) -> float:
         """How long ago it was started."""
@@ -124,13 +135,14 @@ class Process:
             is_streamed = self.step.parser != "json" or spec.regex is not None
             if spec.pipe not in self._closed or not is_streamed:
                 return None
-            return CaptureMissing(f"{self.step.id} closed its {spec.pipe} without {capture}", self.last_lines())
+            message = f"{self.step.id} closed its {spec.pipe} without {capture}"
+            return CaptureMissing(message, self.last_lines(), may_be_lateness=True)
         if self.exit_code == 0 and self.channels[spec.pipe].output.is_open:
             # A daemon: the program that was started is gone, and a child of it goes on writing.
             return None
         reason = f"; {self.document_error}" if self.document_error else ""
-        how = describe_exit(self.exit_code or 0)
-        return CaptureMissing(f"{self.step.id} {how} without {capture}{reason}", self.last_lines())
+        message = f"{self.step.id} {describe_exit(self.exit_code or 0)} without {capture}{reason}"
+        return CaptureMissing(message, self.last_lines(), may_be_lateness=self._may_be_lateness())
 
     def last_lines(self) -> tuple[str, ...]:
         """The last lines of standard error, or of standard output when there are none."""

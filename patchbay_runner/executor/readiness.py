@@ -6,9 +6,9 @@ import asyncio
 import re
 from collections.abc import Callable, Hashable, Mapping
 
-from patchbay_runner.errors import StepError, StepTimeout
+from patchbay_runner.errors import StepTimeout
 from patchbay_runner.executor.interpolation import Resolver
-from patchbay_runner.executor.process import Process, describe_exit
+from patchbay_runner.executor.process import Process
 from patchbay_runner.executor.session import Session
 from patchbay_runner.model.steps import Readiness, Spawn
 
@@ -50,8 +50,7 @@ class Watched:
             if (not has_ended or process.exit_code == 0) and self._probe() - self._before:
                 return
             if has_ended:
-                ended = describe_exit(process.exit_code or 0)
-                raise StepError(f"{self._step.id} {ended} before it was ready: {self._missing}", process.last_lines())
+                raise process.ended(f" before it was ready: {self._missing}")
             left_s = self._resolver.deadline_s - loop.time()
             if left_s <= 0:
                 message = f"{self._step.id} was not ready within {self._resolver.timeout_s:g} s: {self._missing}"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from patchbay_runner.errors import LabError, StepError
 from patchbay_runner.executor.blocks import blocks, carry_out_block
 from patchbay_runner.executor.ending import end_processes
@@ -50,7 +52,7 @@ async def _steps(session: Session) -> Failure | None:
     except TimeoutError:
         if not limit.expired():
             raise
-        return _failed(session, "timeout", f"the sim did not end within {timeout_s:g} s")
+        return _failed(session, "timeout", f"the sim did not end within {timeout_s:g} s", may_be_lateness=True)
     except asyncio.CancelledError:
         accept_cancellation()
         if session.defect is None:
@@ -64,11 +66,19 @@ async def _steps(session: Session) -> Failure | None:
 def _failed_by(session: Session, error: BaseException) -> Failure:
     if not isinstance(error, StepError | LabError):
         raise error
-    output = error.output if isinstance(error, StepError) else ()
-    return _failed(session, "step", str(error), output)
+    if isinstance(error, LabError):
+        return _failed(session, "step", str(error), ())
+    return _failed(session, "step", str(error), error.output, may_be_lateness=error.may_be_lateness)
 
 
-def _failed(session: Session, phase: str, message: str, output: tuple[str, ...] | None = None) -> Failure:
+def _failed(
+    session: Session,
+    phase: str,
+    message: str,
+    output: tuple[str, ...] | None = None,
+    *,
+    may_be_lateness: bool = False,
+) -> Failure:
     """The failure of the current step; without `output` it shows what the step's own program printed last."""
     if not session.plan.steps:
         return Failure(phase=phase, message=message)
@@ -78,7 +88,7 @@ def _failed(session: Session, phase: str, message: str, output: tuple[str, ...] 
         output = process.last_lines() if process else ()
     description = describe(session.position, step)
     session.recorder.emit("step_failed", **description, phase=phase, message=message, output=output)
-    return Failure(phase=phase, message=message, output=output, **description)
+    return Failure(phase=phase, message=message, output=output, may_be_lateness=may_be_lateness, **description)
 
 
 def _closed(session: Session, failure: Failure | None) -> Failure | None:
@@ -96,15 +106,18 @@ def _closed(session: Session, failure: Failure | None) -> Failure | None:
 
 
 def _judged(session: Session, failure: Failure | None) -> Failure | None:
-    """A sim that passed on a network that was not true has not passed, and has not failed either."""
+    """On a network that was not true a sim has not passed, nor has it failed by what that may have caused."""
     try:
         session.network_reporter.report(is_last=True)
         overload = session.network.verdict()
     except LabError as error:
         return failure or Failure(phase="lab", message=str(error))
-    if failure is None and overload is not None:
+    if overload is None or (failure is not None and not failure.may_be_lateness):
+        return failure
+    if failure is None:
         return Failure(phase="overloaded", message=overload)
-    return failure
+    message = f"{overload}\nso nothing is said by this: {failure.message}"
+    return msgspec.structs.replace(failure, phase="overloaded", message=message)
 
 
 @contextmanager

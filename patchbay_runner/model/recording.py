@@ -40,7 +40,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a sim failed. The step is counted from 0.
 
-    `phase` is one of lab, step, timeout, overloaded, interrupted, host, internal.
+    `phase` is one of lab, step, timeout, overloaded, interrupted, host, internal. `may_be_lateness` says whether frames
+    that were late could be the reason.
     """
 
     phase: str
@@ -52,6 +53,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: str = ""
     output: tuple[str, ...] = ()
     traceback: str = ""
+    may_be_lateness: bool = False
 
 
 class Recorder(Protocol):

@@ -23,8 +23,8 @@ _INDENT = 2
 class Status(Enum):
     """Of a sim. A sim that is still pending when its run is over was never started.
 
-    Of an overloaded one nothing can be said: its steps passed on a network that was not what was asked for, because
-    the host was too busy.
+    Of an overloaded one nothing can be said: its steps passed, or failed by what may come of it, on a network that was
+    not what was asked for, because the host was too busy.
     """
 
     PENDING = "pending"

@@ -126,17 +126,24 @@ def test_a_sim_ends_at_once_when_an_emulator_dies(project: Project, when: str) -
 
 
 @pytest.mark.skipif(ENGINE != "emulator", reason="netem is never late")
-def test_a_sim_on_a_starved_machine_is_overloaded(project: Project) -> None:
+@pytest.mark.parametrize("failing", [None, "assert"])
+def test_a_sim_on_a_starved_machine_is_overloaded(project: Project, failing: str | None) -> None:
+    """Also where a step failed by what late frames may cause."""
     steps = """
 [[step]]
 action = "spawn"
 id = "pinger"
 device = "client"
-cmd = ["ping", "-q", "-c", "300", "-i", "0.01", "-W", "1", "$NETSIM_IP_SERVER"]
+cmd = ["ping", "-q", "-c", "150", "-i", "0.01", "-W", "1", "$NETSIM_IP_SERVER"]
+[step.captures.worst_ms]
+regex = "= [0-9.]+/[0-9.]+/([0-9.]+)/"
 [[step]]
 action = "wait-for"
 id = "pinger"
-"""
+""" + {
+        None: "",
+        "assert": '[[step]]\naction = "assert"\ncheck = "pinger.worst_ms < 100"',
+    }[failing]  # fmt: skip
     running = project.start(project.sim("starved", steps, TOPOLOGY))
     wait_until(project.has_event("starved", "process_started"), 30)
     emulators = project.emulators(running.pid)
@@ -148,8 +155,8 @@ id = "pinger"
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.05)
     ended = finish(running, 60)
-    assert ended.returncode == 5, ended.stdout + ended.stderr
     sim = project.read("starved/sim.json")
-    assert sim["status"] == "overloaded"
-    assert "client.eth0 was" in sim["error"]["message"]
+    assert (ended.returncode, sim["status"]) == (5, "overloaded"), ended.stdout + ended.stderr
+    assert "client.eth0 was" in sim["error"]["message"].splitlines()[0]
+    assert (sim["error"]["step"] or {}).get("action") == failing
     assert any(link["up"]["late_max_ms"] > 100 for link in sim["links"]["statistics"] if "up" in link)

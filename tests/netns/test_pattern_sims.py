@@ -144,7 +144,7 @@ def run(sim: str | Without, directory: Path) -> tuple[Project, subprocess.Comple
 
 @pytest.mark.parametrize("sim", PATTERNS)
 def test_a_pattern_passes(ended: Ended, sim: str) -> None:
-    """Overloaded: all steps passed, though the host was too busy to emulate a link on time."""
+    """Overloaded: the host was too busy to emulate a link on time."""
     project, process = ended(sim)
     assert process.returncode in (0, OVERLOADED), process.stdout + process.stderr
     left = {path.name for path in project.root.iterdir()} - {"sims", ".patchbay-work"}
@@ -153,11 +153,12 @@ def test_a_pattern_passes(ended: Ended, sim: str) -> None:
 
 @pytest.mark.parametrize("sim", CASES, ids=str)
 def test_a_pattern_fails_without_its_condition(ended: Ended, sim: Without) -> None:
+    """On a host too busy for its links it may be overloaded by that, and still fails in this step."""
     project, process = ended(sim)
-    assert process.returncode == 1, process.stdout + process.stderr
+    assert process.returncode in (1, OVERLOADED), process.stdout + process.stderr
     (document,) = project.read("manifest.json")["simulations"]
-    failed = project.read(f"{document['sim_dir']}/sim.json")["error"]["step"]
-    assert sim.step in (failed["id"], failed["action"]), process.stdout
+    failed = project.read(f"{document['sim_dir']}/sim.json")["error"]["step"] or {}
+    assert sim.step in (failed.get("id"), failed.get("action")), process.stdout
 
 
 def written(case: Without, directory: Path) -> Path:

@@ -368,17 +368,6 @@ def test_link_conditions_reach_the_network(bench: Bench) -> None:
     ]
 
 
-def test_a_sim_on_a_network_that_was_not_true_has_neither_passed_nor_failed(bench: Bench) -> None:
-    bench.network.overload = "web.eth0 was 9 ms late"
-    failure = bench.fails(Wait(duration_s=0))
-    assert (failure.phase, failure.message, failure.step) == ("overloaded", "web.eth0 was 9 ms late", None)
-
-
-def test_a_failed_sim_has_failed_also_on_such_a_network(bench: Bench) -> None:
-    bench.network.overload = "web.eth0 was 9 ms late"
-    assert bench.fails(LinkDown(device="web", interface="missing")).phase == "step"
-
-
 # Results
 
 
