@@ -35,6 +35,7 @@ COMMANDS = {
     "prepare": "patchbay_runner.cli.prepare",
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
+    "serve": "patchbay_runner.cli.serve",
     "push": "patchbay_runner.cli.push",
     "fmt-log": "patchbay_runner.cli.fmt_log",
     "schema": "patchbay_runner.cli.schema",

@@ -12,8 +12,10 @@ from pathlib import Path
 import click
 
 from patchbay_runner.binaries.overrides import Override
+from patchbay_runner.cli.browser import BIND, Address, bind_option
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
+from patchbay_runner.cli.livepage import LivePage
 from patchbay_runner.cli.parameters import SIM_PATH, duration_s, job_count
 from patchbay_runner.cli.preparing import binary_options, declared_names, ready_binaries
 from patchbay_runner.cli.processors import automatic_jobs
@@ -78,6 +80,8 @@ _MOST_ATTEMPTS = 100_000
 )
 @shard_options
 @junit_option
+@click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, until Ctrl-C.")
+@bind_option
 @click.pass_obj
 def run(
     session: Session,
@@ -98,8 +102,12 @@ def run(
     shard: Shard | None,
     earlier_runs: tuple[Path, ...],
     junit: Path | None,
+    is_opening: bool,
+    bind: Address | None,
 ) -> int:
     """Runs SIMS: files, directories or globs of TOML files; those that patchbay.toml names by default."""
+    if bind and not is_opening:
+        raise click.UsageError("--bind says where --open serves the page, and --open is missing")
     settings = read_project(project_root, Path.cwd())
     loaded = load(sims or settings.simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
@@ -110,32 +118,36 @@ def run(
     declared = declared_names(loaded.plans)
     binaries = ready_binaries(plans, project_root, overrides, may_build=not no_build, declared=declared)
     owner = calling_user(os.environ, os.geteuid())
-    with ExitStack() as stack:
-        json_lines = stack.enter_context(JsonLines()) if as_json else None
-        exports = stack.enter_context(Exports(junit, os.environ, owner))
-        zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
-        interruption = Interruption()
-        interruption.note_signals()
-        runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
-        directory = stack.enter_context(_new_run_directory(runs_directory, plans, owner, part.shard))
-        session.run_directory = directory
-        exports.run = directory.path
-        if json_lines:
-            json_lines.begin(directory)
-        limit_s = settings.timeout_s if timeout_s is None else timeout_s
-        sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
-        pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
-        place = Sandboxes(zygote, interruption)
-        scheduler = Scheduler(
-            place, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
-        )
-        try:
-            code = asyncio.run(scheduler.run())
-        finally:
+    interruption = Interruption()
+    with LivePage((bind or BIND) if is_opening else None) as page:
+        with ExitStack() as stack:
+            json_lines = stack.enter_context(JsonLines()) if as_json else None
+            exports = stack.enter_context(Exports(junit, os.environ, owner))
+            zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
             interruption.note_signals()
-        if json_lines:
-            json_lines.exit_code = code
-        return code
+            page.listen()
+            runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
+            directory = stack.enter_context(_new_run_directory(runs_directory, plans, owner, part.shard))
+            session.run_directory = directory
+            exports.run = directory.path
+            page.start(directory.path)
+            if json_lines:
+                json_lines.begin(directory)
+            limit_s = settings.timeout_s if timeout_s is None else timeout_s
+            sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
+            pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
+            place = Sandboxes(zygote, interruption)
+            scheduler = Scheduler(
+                place, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
+            )
+            try:
+                code = asyncio.run(scheduler.run())
+            finally:
+                interruption.note_signals()
+            if json_lines:
+                json_lines.exit_code = code
+        page.stay(interruption)
+    return code
 
 
 def _sim_jobs(
