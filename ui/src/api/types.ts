@@ -2,7 +2,7 @@
 
 export type SimStatus = "pending" | "running" | "ok" | "error" | "overloaded" | "interrupted";
 export type RunStatus = "running" | "ok" | "error" | "overloaded" | "interrupted" | "unreadable";
-export type StepStatus = "pending" | "running" | "ok" | "error" | "skipped";
+export type StepStatus = "pending" | "running" | "ok" | "error" | "skipped" | "interrupted";
 export type Matrix = Readonly<Record<string, string | number | boolean>>;
 
 export type SimCounts = Readonly<Record<"total" | SimStatus, number>>;

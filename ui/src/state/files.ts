@@ -1,0 +1,11 @@
+/** What a file of the record is. Pure. */
+export const FILE_SORTS = ["record", "log", "packets", "certificate", "generated", "other"] as const;
+export type FileSort = (typeof FILE_SORTS)[number];
+
+export function sortOf(path: string): FileSort {
+  if (/\.(pcap|pcapng)(\.gz)?$/.test(path)) return "packets";
+  if (path.startsWith("certs/")) return "certificate";
+  if (path.startsWith("files/")) return "generated";
+  if (/\.(log|qlog|sqlog)$/.test(path)) return "log";
+  return path.includes("/") ? "other" : "record";
+}
