@@ -4,9 +4,8 @@ type Maybe = number | null | undefined;
 const THIN = "\u202f"; // narrow no-break space between a number and its unit
 
 function digits(value: number): string {
-  const magnitude = Math.abs(value);
-  const places = magnitude >= 100 || Number.isInteger(value) ? 0 : magnitude >= 10 ? 1 : 2;
-  return value.toFixed(places);
+  if (Number.isInteger(value) || Math.abs(value) >= 100) return value.toFixed(0);
+  return value.toPrecision(3);
 }
 
 /** A number with three significant figures or more and a unit. */

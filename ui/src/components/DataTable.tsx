@@ -9,7 +9,7 @@ import {
   useTable,
 } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
+import { type CSSProperties, type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { useShortcuts } from "../keyboard";
 import "../styles/table.css";
 
@@ -22,6 +22,8 @@ export interface Column<Row> {
   cell?: (row: Row) => ReactNode;
   /** A width in CSS; those without share what is left. */
   width?: string;
+  /** The width where the screen is narrow, if another. */
+  narrowWidth?: string;
   isNumber?: boolean;
   /** Left out where the screen is narrow. */
   isWide?: boolean;
@@ -121,10 +123,10 @@ function Rows<Row>(props: RowsProps<Row>) {
   const below = virtual.getTotalSize() - (items.at(-1)?.end ?? 0);
   return (
     <div ref={scroller} className="table-scroller" tabIndex={0} role="region" aria-label={label}>
-      <table className="table" aria-rowcount={rows.length + 1}>
+      <table className="table" aria-rowcount={rows.length + 1} style={leastWidths(columns)}>
         <colgroup>
           {columns.map((column) => (
-            <col key={column.id} className={column.isWide ? "wide" : undefined} style={{ width: column.width }} />
+            <col key={column.id} className={classes(column)} style={widths(column)} />
           ))}
         </colgroup>
         <Heads {...props} />
@@ -170,9 +172,11 @@ function Heads<Row>({ columns, sorted, sortBy }: RowsProps<Row>) {
             <th key={column.id} scope="col" className={classes(column)} aria-sort={order}>
               <button type="button" onClick={() => sortBy(column.id)}>
                 {column.title}
-                <span aria-hidden="true" className="sort-sign">
-                  {order === "ascending" ? "▴" : order === "descending" ? "▾" : ""}
-                </span>
+                {order && (
+                  <span aria-hidden="true" className="sort-sign">
+                    {order === "ascending" ? "▴" : "▾"}
+                  </span>
+                )}
               </button>
             </th>
           );
@@ -180,6 +184,19 @@ function Heads<Row>({ columns, sorted, sortBy }: RowsProps<Row>) {
       </tr>
     </thead>
   );
+}
+
+/** Custom properties of CSS, which know how wide the screen is. */
+function widths<Row>({ width, narrowWidth }: Column<Row>): CSSProperties {
+  return { "--width": width, "--narrow-width": narrowWidth ?? width } as CSSProperties;
+}
+
+const LEAST = "8rem"; // of a column that has no width
+
+function leastWidths<Row>(columns: readonly Column<Row>[]): CSSProperties {
+  const narrow = columns.filter((column) => !column.isWide).map((one) => one.narrowWidth ?? one.width ?? LEAST);
+  const wide = columns.map((one) => one.width ?? LEAST);
+  return { "--least": `calc(${wide.join(" + ")})`, "--narrow-least": `calc(${narrow.join(" + ")})` } as CSSProperties;
 }
 
 function classes<Row>(column: Column<Row>): string | undefined {

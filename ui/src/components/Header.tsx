@@ -18,7 +18,7 @@ export function Header({ route }: { route: Route }) {
       <a className="brand" href="#/runs">
         patchbay
       </a>
-      <RunSelector route={route} sims={live.sims} />
+      <RunSelector route={route} sims={live.sims} changedRuns={live.changedRuns} />
       <Connection live={live} />
       <ThemeButton />
     </header>
@@ -57,6 +57,7 @@ function ThemeButton() {
   return (
     <button type="button" className="theme" onClick={change} title="Theme: as the system says, light or dark">
       <span className="visually-hidden">Theme: </span>
+      <span aria-hidden="true">◐ </span>
       {NAMES[chosen]}
     </button>
   );

@@ -3,15 +3,24 @@
 import { api } from "../api/client";
 import type { SimEntry } from "../api/types";
 import { go, type Route, runHash, simHash } from "../routing";
+import type { Live } from "../state/live";
+import { upToDate } from "../state/runs";
 import { statusWord } from "./Status";
 import { useFetched } from "./useFetched";
 
 const LISTED = 200;
 
-export function RunSelector({ route, sims }: { route: Route; sims: readonly SimEntry[] }) {
+interface Props {
+  route: Route;
+  sims: readonly SimEntry[];
+  changedRuns: Live["changedRuns"];
+}
+
+export function RunSelector({ route, sims, changedRuns }: Props) {
   const run = route.page === "runs" ? null : route.run;
-  const runs = useFetched(`runs ${run}`, (signal) => api.runs({}, { limit: LISTED, cursor: null }, signal));
-  const names = (runs.value?.runs ?? []).map((entry) => ({ name: entry.name, text: label(entry) }));
+  const runs = useFetched("runs", (signal) => api.runs({}, { limit: LISTED, cursor: null }, signal));
+  const listed = upToDate(runs.value?.runs ?? [], changedRuns, {});
+  const names = listed.map((entry) => ({ name: entry.name, text: label(entry) }));
   if (run !== null && !names.some((entry) => entry.name === run)) names.unshift({ name: run, text: run });
   return (
     <nav aria-label="Where you are" className="crumbs">

@@ -1,4 +1,5 @@
 /** Tabs as links, so that each can be opened beside the others. 1 to 9 choose one, [ and ] its neighbours. */
+import { useEffect, useRef } from "react";
 import { useShortcuts } from "../keyboard";
 import { go } from "../routing";
 
@@ -16,8 +17,12 @@ export function TabBar({ label, tabs, current }: { label: string; tabs: readonly
     { keys: ["["], does: "tab to the left", run: () => show(at - 1) },
     { keys: ["]"], does: "tab to the right", run: () => show(at + 1) },
   ]);
+  const bar = useRef<HTMLElement>(null);
+  useEffect(() => {
+    bar.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current]);
   return (
-    <nav aria-label={label} className="tabs">
+    <nav ref={bar} aria-label={label} className="tabs">
       {tabs.map((tab, index) => (
         <a key={tab.id} href={tab.hash} data-key={index + 1} aria-current={tab.id === current ? "page" : undefined}>
           {tab.title}

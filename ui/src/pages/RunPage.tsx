@@ -158,6 +158,7 @@ function columnsOf(run: string, axes: readonly string[]): readonly Column<SimEnt
       value: (sim) => sim.status,
       cell: (sim) => <Status status={sim.status} />,
       width: "7.5rem",
+      narrowWidth: "3.6rem",
     },
     {
       id: "sim",
@@ -178,6 +179,7 @@ function columnsOf(run: string, axes: readonly string[]): readonly Column<SimEnt
       value: (sim) => sim.runtime_ms ?? undefined,
       cell: (sim) => duration(sim.runtime_ms),
       width: "6.5rem",
+      narrowWidth: "5rem",
       isNumber: true,
     },
     {

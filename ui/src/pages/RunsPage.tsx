@@ -157,6 +157,7 @@ const COLUMNS: readonly Column<RunEntry>[] = [
     value: (run) => run.status,
     cell: (run) => <Status status={run.status} />,
     width: "7.5rem",
+    narrowWidth: "3.6rem",
   },
   { id: "name", title: "Run", value: (run) => run.name, cell: (run) => <Name run={run} /> },
   { id: "project", title: "Project", value: (run) => run.project ?? undefined, width: "9rem", isWide: true },
@@ -182,6 +183,7 @@ const COLUMNS: readonly Column<RunEntry>[] = [
     value: (run) => run.sims.total,
     cell: (run) => <Counts sims={run.sims} />,
     width: "9rem",
+    narrowWidth: "5.5rem",
   },
   {
     id: "started",
@@ -197,6 +199,7 @@ const COLUMNS: readonly Column<RunEntry>[] = [
     value: (run) => run.runtime_ms ?? undefined,
     cell: (run) => duration(run.runtime_ms),
     width: "6.5rem",
+    narrowWidth: "5rem",
     isNumber: true,
   },
 ];

@@ -37,7 +37,7 @@ export function SimPage({ route }: { route: Extract<Route, { page: "sim" }> }) {
   const Tab = TABS[tab].show;
   return (
     <>
-      <SimHead entry={entry} record={live.record} />
+      <SimHead name={sim} entry={entry} record={live.record} />
       <TabBar label="Parts of the sim" tabs={tabs} current={tab} />
       <section id="tab-panel" aria-label={TABS[tab].title} className={`tab tab-${tab}`}>
         {live.connection === "missing" ? (

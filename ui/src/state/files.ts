@@ -1,8 +1,8 @@
 /** What a file of the record is. Pure. */
-export const FILE_SORTS = ["record", "log", "packets", "certificate", "generated", "other"] as const;
-export type FileSort = (typeof FILE_SORTS)[number];
+export const FILE_KINDS = ["record", "log", "packets", "certificate", "generated", "other"] as const;
+export type FileKind = (typeof FILE_KINDS)[number];
 
-export function sortOf(path: string): FileSort {
+export function kindOf(path: string): FileKind {
   if (/\.(pcap|pcapng)(\.gz)?$/.test(path)) return "packets";
   if (path.startsWith("certs/")) return "certificate";
   if (path.startsWith("files/")) return "generated";

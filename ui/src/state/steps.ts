@@ -45,6 +45,9 @@ type Found = Pick<StepView, "startedAt"> & {
   process: ProcessView | null;
 };
 
+/** Every process has them; they show as what became of it. */
+const OF_PROCESSES = new Set(["exit_code", "elapsed_s"]);
+
 export function stepViews(
   steps: readonly Step[],
   events: readonly LabEvent[],
@@ -56,7 +59,8 @@ export function stepViews(
   return steps.map((step) => {
     const key = stepKey(step);
     const { assertions = [], process = null, startedAt = null } = found.get(key) ?? {};
-    const own = step.id ? (captures.get(step.id) ?? []) : [];
+    const all = step.id ? (captures.get(step.id) ?? []) : [];
+    const own = all.filter((capture) => !process || !OF_PROCESSES.has(capture.name));
     const ownLogs = step.id ? logs.filter((log) => log.step === step.id && isOn(log, step)) : [];
     return { key, step, captures: own, assertions, process, logs: ownLogs, startedAt };
   });

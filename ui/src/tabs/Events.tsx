@@ -108,13 +108,14 @@ function Details({ event, close, hashOf }: DetailProps) {
 
 function columnsOf(start: number | null): readonly Column<LabEvent>[] {
   return [
-    { id: "opid", title: "#", value: (event) => event.opid, width: "4.5rem", isNumber: true },
+    { id: "opid", title: "#", value: (event) => event.opid, width: "4.5rem", narrowWidth: "2.6rem", isNumber: true },
     {
       id: "relative",
-      title: "Since start",
+      title: "Elapsed",
       value: (event) => microseconds(event.timestamp) ?? undefined,
       cell: (event) => relative(microseconds(event.timestamp), start),
       width: "7rem",
+      narrowWidth: "5.2rem",
       isNumber: true,
     },
     {
@@ -132,8 +133,15 @@ function columnsOf(start: number | null): readonly Column<LabEvent>[] {
       value: (event) => event.kind,
       cell: (event) => <span className={`kind kind-${groupOf(event.kind)}`}>{event.kind}</span>,
       width: "13rem",
+      narrowWidth: "9.5rem",
     },
-    { id: "subject", title: "Of", value: (event) => subjectOf(event) || undefined, width: "12rem" },
+    {
+      id: "subject",
+      title: "Of",
+      value: (event) => subjectOf(event) || undefined,
+      width: "12rem",
+      narrowWidth: "7rem",
+    },
     {
       id: "details",
       title: "Details",

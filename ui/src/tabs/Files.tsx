@@ -7,7 +7,7 @@ import { Choice, FilterBar, Search, useTyped } from "../components/FilterBar";
 import { Empty, Failure, Loading } from "../components/states";
 import { useFetched } from "../components/useFetched";
 import { bytes, plural, timeOfDay } from "../format";
-import { FILE_SORTS, sortOf } from "../state/files";
+import { FILE_KINDS, kindOf } from "../state/files";
 import type { TabProps } from "./contract";
 
 export function Files({ run, sim, record, params, setParams, hashOf, isLive }: TabProps) {
@@ -21,25 +21,25 @@ export function Files({ run, sim, record, params, setParams, hashOf, isLive }: T
     () =>
       all.filter(
         (file) =>
-          (!params.sort || sortOf(file.path) === params.sort) &&
+          (!params.kind || kindOf(file.path) === params.kind) &&
           file.path.toLowerCase().includes((params.text ?? "").toLowerCase()),
       ),
-    [all, params.sort, params.text],
+    [all, params.kind, params.text],
   );
   if (files.error) return <Failure title="The files could not be listed" error={files.error} retry={files.again} />;
   if (!files.value) return <Loading what="the files" />;
   if (all.length === 0) return <Empty title={isLive ? "No files yet" : "There are no files"} />;
-  const sorts = FILE_SORTS.filter((sort) => all.some((file) => sortOf(file.path) === sort));
+  const kinds = FILE_KINDS.filter((kind) => all.some((file) => kindOf(file.path) === kind));
   return (
     <>
       <FilterBar>
         <Search label="Search the files" value={text} onChange={setText} placeholder="path" />
         <Choice
-          label="Sort"
-          any="all sorts"
-          value={params.sort ?? ""}
-          options={sorts}
-          onChange={(sort) => setParams({ sort })}
+          label="Kind"
+          any="all kinds"
+          value={params.kind ?? ""}
+          options={kinds}
+          onChange={(kind) => setParams({ kind })}
         />
         <span className="muted">
           {plural(shown.length, "file")}, {bytes(shown.reduce((sum, file) => sum + file.size, 0))}
@@ -75,7 +75,7 @@ function columnsOf(run: string, sim: string, hashOf: TabProps["hashOf"]): readon
         </a>
       ),
     },
-    { id: "sort", title: "Sort", value: (file) => sortOf(file.path), width: "8rem", isWide: true },
+    { id: "kind", title: "Kind", value: (file) => kindOf(file.path), width: "8rem", isWide: true },
     { id: "type", title: "Type", value: (file) => file.type, width: "13rem", isWide: true },
     {
       id: "modified",
@@ -92,11 +92,12 @@ function columnsOf(run: string, sim: string, hashOf: TabProps["hashOf"]): readon
       value: (file) => file.size,
       cell: (file) => bytes(file.size),
       width: "5.5rem",
+      narrowWidth: "4.5rem",
       isNumber: true,
     },
     {
       id: "actions",
-      title: "Take",
+      title: "Get",
       value: () => undefined,
       cell: (file) => (
         <span className="links">
