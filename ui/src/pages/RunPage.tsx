@@ -158,7 +158,7 @@ function columnsOf(run: string, axes: readonly string[]): readonly Column<SimEnt
       value: (sim) => sim.status,
       cell: (sim) => <Status status={sim.status} />,
       width: "7.5rem",
-      narrowWidth: "3.6rem",
+      narrowWidth: "4.4rem",
     },
     {
       id: "sim",

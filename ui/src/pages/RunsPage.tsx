@@ -157,7 +157,7 @@ const COLUMNS: readonly Column<RunEntry>[] = [
     value: (run) => run.status,
     cell: (run) => <Status status={run.status} />,
     width: "7.5rem",
-    narrowWidth: "3.6rem",
+    narrowWidth: "4.4rem",
   },
   { id: "name", title: "Run", value: (run) => run.name, cell: (run) => <Name run={run} /> },
   { id: "project", title: "Project", value: (run) => run.project ?? undefined, width: "9rem", isWide: true },
