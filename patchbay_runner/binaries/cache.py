@@ -9,9 +9,10 @@
     programs/<key>/<name>     programs that are ready to run; the key is a hash of all that they are made from
     logs/<key>.log            what Cargo printed
     locks/<key>               held by whoever writes the thing of that key
+    in-use                    its lock is shared by all runs, from their first look into the cache to their end
 
 Everything appears under its name whole or not at all, so any number of runs may share the cache, and any part of it may
-be deleted between runs.
+be deleted by who has `in-use` alone. Modification times of things are those of their last use.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,17 +45,27 @@ class Cache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._guard = threading.Lock()
+        self._in_use: int | None = None
+
+    def _use(self) -> None:
+        """Keeps everything where it is until this process ends: what it is given now it starts later."""
+        with self._guard:
+            if self._in_use is None:
+                self._in_use = _open_in_use(self.root)
+                fcntl.flock(self._in_use, fcntl.LOCK_SH)
 
     def directory(self, *names: str) -> Path:
         """A directory of the cache; its user's alone."""
+        self._use()
         path = self.root.joinpath(*names)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 
     def content(self, sha256: str) -> Path | None:
         """The download with this hash, when it is there."""
-        path = self.root / "content" / sha256
-        return path if path.is_file() else None
+        self._use()
+        return _used(self.root / "content" / sha256)
 
     def keep_content(self, path: Path, sha256: str) -> Path:
         """Takes a downloaded file over."""
@@ -62,8 +75,9 @@ class Cache:
 
     def program(self, key: str) -> Path | None:
         """The program of this key, when it is there."""
-        directory = self.root / "programs" / key
-        return next(iter(sorted(directory.iterdir())), None) if directory.is_dir() else None
+        self._use()
+        directory = _used(self.root / "programs" / key)
+        return next(iter(sorted(directory.iterdir())), None) if directory else None
 
     def keep_program(self, key: str, name: str, source: IO[bytes]) -> Path:
         """Stores what `source` holds as the executable file `name`."""
@@ -94,6 +108,20 @@ class Cache:
             os.close(descriptor)
 
 
+@contextmanager
+def alone(root: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Holds the cache, which is there, while no run uses it; `wait` is called when one does. Raises OSError."""
+    descriptor = _open_in_use(root)
+    try:
+        if not _try_lock(descriptor):
+            wait()
+            while not _try_lock(descriptor):
+                time.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes beside `path` and renames. The caller holds the lock."""
     beside = path.with_name(f"{path.name}.new")
@@ -105,6 +133,19 @@ def sha256_of(path: Path) -> str:
     """The hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_in_use(root: Path) -> int:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(root / "in-use", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _used(path: Path) -> Path | None:
+    """`path`, marked as used now, when it is there."""
+    if not path.exists():
+        return None
+    os.utime(path)
+    return path
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -102,6 +103,8 @@ class _Download:
         self.entry = self._read_entry()
         found = cache.content(self.entry.sha256) if self.entry else None
         self.cached = Fetched(found, self.entry.sha256) if self.entry and found else None
+        if self.cached:
+            os.utime(self._record)  # which lives as long as the file that it tells of
 
     def run(self, client: httpx.Client) -> Fetched:
         import httpx  # noqa: PLC0415 - imported by now

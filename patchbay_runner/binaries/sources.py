@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -78,6 +79,7 @@ def built_from_repository(binary: Binary, shop: Workshop, task: Task) -> Path:
     repository_key = key_of("repository", url)
     with cache.lock(f"repository-{repository_key}", task, lambda: task.note("another run works on its repository")):
         home = cache.directory("repositories", repository_key)
+        os.utime(home)  # it is used now, whether or not anything is built
         repository = Repository(url, home / "source", shop.environment, task)
         commit = repository.resolve(binary.commit, may_fetch=shop.may_build)
         wanted = [binary.bin or "", binary.example or "", binary.name if not (binary.bin or binary.example) else ""]

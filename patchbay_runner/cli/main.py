@@ -33,6 +33,7 @@ COMMANDS = {
     "run": "patchbay_runner.cli.run",
     "plan": "patchbay_runner.cli.plan",
     "prepare": "patchbay_runner.cli.prepare",
+    "cache": "patchbay_runner.cli.cache",
     "matrix": "patchbay_runner.cli.matrix",
     "merge": "patchbay_runner.cli.merge",
     "serve": "patchbay_runner.cli.serve",
