@@ -23,7 +23,7 @@ def test_a_page_describes_the_command(checkout: Path, command: str) -> None:
 def test_the_page_names_every_option(checkout: Path, command: str) -> None:
     found = patchbay.get_command(click.Context(patchbay), command)
     assert found is not None
-    parameters = [parameter for parameter in found.params if isinstance(parameter, click.Option)]
+    parameters = [each for each in found.params if isinstance(each, click.Option) and not each.hidden]
     options = [option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)]
     page = page_of(checkout, command)
     assert [option for option in options if f"`{option}" not in page] == []
