@@ -129,7 +129,7 @@ class Agent:
         pid = self.lab.start(
             command.node, command.argv, environment, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
         )
-        return commands.Started(pid), ()
+        return commands.Started(pid), (os.pidfd_open(pid),)
 
     async def _wait(self, command: commands.Wait, _: tuple[int, ...]) -> Answer:
         try:

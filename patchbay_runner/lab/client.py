@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket as sockets
 import subprocess
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, TypeVar
 
@@ -25,10 +27,24 @@ _KINDS = {"stream": sockets.SOCK_STREAM, "dgram": sockets.SOCK_DGRAM, "raw": soc
 class RemoteProcess:
     """A program that runs in a node. `pid` counts inside the sandbox."""
 
-    def __init__(self, client: LabClient, pid: int) -> None:
+    def __init__(self, client: LabClient, pid: int, pidfd: int) -> None:
         self._client = client
         self.pid = pid
+        self._pidfd = pidfd
         self.returncode: int | None = None
+        weakref.finalize(self, os.close, pidfd)
+
+    def fileno(self) -> int:
+        """Readable once it has ended."""
+        return self._pidfd
+
+    def poll(self, timeout_s: float | None) -> int | None:
+        """As `wait`, but None when the time is over."""
+        poller = select.poll()
+        poller.register(self._pidfd, select.POLLIN)
+        if self.returncode is None and not poller.poll(None if timeout_s is None else timeout_s * 1000):
+            return None
+        return self.wait()
 
     def wait(self) -> int:
         """Its exit code, or the negative number of the signal that ended it."""
@@ -89,8 +105,8 @@ class LabClient:
             stack.callback(os.close, null)
             fds = tuple(_descriptor(stream, null) for stream in (stdin, stdout, stderr))
             command = commands.Spawn(node, tuple(argv), dict(env or {}), cwd)
-            started, _ = self._exchange(command, fds, commands.Started)
-        return RemoteProcess(self, started.pid)
+            started, (pidfd,) = self._exchange(command, fds, commands.Started)
+        return RemoteProcess(self, started.pid, pidfd)
 
     def run(
         self, node: str, argv: Sequence[str], *, input: bytes = b"", check: bool = True, **options: Any

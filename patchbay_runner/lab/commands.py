@@ -39,7 +39,8 @@ class Build(Command, frozen=True):
 
 
 class Spawn(Command, frozen=True):
-    """Starts a program in a node. Brings three descriptors: its standard input, output and error. Replies `Started`.
+    """Starts a program in a node. Brings three descriptors: its standard input, output and error. Replies `Started`
+    with a descriptor of the process (pidfd_open(2)).
 
     `env` is added to the environment that the lab gives every program.
     """

@@ -11,6 +11,7 @@ Each of them is killed by the kernel when the one before it ends, and init's end
 from patchbay_runner.kernel.sandbox.agent import Entry, SandboxContext
 from patchbay_runner.kernel.sandbox.handle import Sandbox, SandboxExit
 from patchbay_runner.kernel.sandbox.messages import SandboxOptions
+from patchbay_runner.kernel.sandbox.server import serve_forever
 from patchbay_runner.kernel.sandbox.zygote import Zygote
 
-__all__ = ["Entry", "Sandbox", "SandboxContext", "SandboxExit", "SandboxOptions", "Zygote"]
+__all__ = ["Entry", "Sandbox", "SandboxContext", "SandboxExit", "SandboxOptions", "Zygote", "serve_forever"]

@@ -23,12 +23,17 @@ _OWN_FDS = 3  # payload, control, status come first in a request
 _KEPT_SIGNALS = {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT}
 
 
-def serve_forever(channel: socket.socket, entries: Mapping[str, Entry], parent_pid: int) -> NoReturn:
-    """The zygote, from its fork to its end, which comes with the parent's."""
+def serve_forever(channel: socket.socket, entries: Mapping[str, Entry], parent_pid: int | None) -> NoReturn:
+    """The zygote, from its fork to its end, which comes with the parent's.
+
+    `parent_pid` None is for a zygote whose parent has threads: the kernel would end it with the thread that made it,
+    so that its end comes with the end of the channel alone.
+    """
     try:
         _detach(channel)
-        syscalls.set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() == parent_pid:
+        if parent_pid is not None:
+            syscalls.set_parent_death_signal(signal.SIGKILL)
+        if parent_pid in (None, os.getppid()):
             # Objects that are alive now stay alive: keep the collector, and so copies of pages, away from them.
             gc.collect()
             gc.freeze()

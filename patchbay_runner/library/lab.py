@@ -1,0 +1,197 @@
+"""A lab for Python programs: built piece by piece or from a file, gone when it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from patchbay_runner.lab import commands
+from patchbay_runner.library.nodes import Condition, Device, Ix, Router, name_of
+from patchbay_runner.library.origin import callers_line
+from patchbay_runner.library.session import Session
+from patchbay_runner.loader import values
+from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.names import NameRecord
+from patchbay_runner.model.topology import RegionLink, Topology
+
+
+class Lab:
+    """A network of namespaces in a sandbox of its own, for an ordinary user, beside whatever threads there are.
+
+    Everything ends with it, also when this process is killed. `seed` decides the fate of the n-th packet of every
+    impaired link. `ipv6_provisioning` is "static" or "ra" (devices configure themselves by Router Advertisements),
+    `ipv6_dad` has them probe for duplicates first (RFC 4862). Raises HostError when this machine cannot run labs.
+
+    Example::
+
+        with Lab() as lab:
+            dc = lab.add_router("dc")
+            home = lab.add_router("home", nat="home")
+            server = lab.add_device("server", dc)
+            laptop = lab.add_device("laptop", home, impair="wifi")
+            laptop.run(["ping", "-c1", str(server.ip)])
+    """
+
+    def __init__(
+        self,
+        *,
+        label: str = "lab",
+        ipv6_provisioning: str = "static",
+        ipv6_dad: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        settings = {"ipv6_provisioning": ipv6_provisioning, "ipv6_dad": ipv6_dad}
+        self._begin(values.topology_of({"lab": settings}, callers_line()), label, seed)
+
+    @classmethod
+    def load(cls, path: str | Path, *, label: str | None = None, seed: int | None = None) -> Self:
+        """A lab with the network of a TOML file: `[[router]]`, `[device.*]`, `[region.*]`. Raises InputError."""
+        raise NotImplementedError
+
+    def _begin(self, topology: Topology, label: str, seed: int | None) -> None:
+        self.label = label
+        self._session = Session(topology, seed)
+
+    def add_router(
+        self,
+        name: str,
+        *,
+        preset: str | None = None,
+        upstream: Router | str | None = None,
+        region: str | None = None,
+        isolated: bool | None = None,
+        nat: str | Mapping[str, object] | None = None,
+        nat_v6: str | None = None,
+        ip_support: str | None = None,
+        firewall: str | Mapping[str, object] | None = None,
+        pool: str | None = None,
+        cidr: object = None,
+        cidr_v6: object = None,
+        mtu: int | None = None,
+        block_icmp_frag_needed: bool | None = None,
+        downlink: Condition | None = None,
+        uplink: Condition | None = None,
+    ) -> Router:
+        """Adds a router, behind `upstream`, on its region's network, or else on the internet exchange.
+
+        Every value is written as in a TOML file, what is left out means what it means there; the other values override
+        the preset's. Raises InputError for what no file may say, LabError for what this network cannot have.
+
+        Example::
+
+            carrier = lab.add_router("carrier", preset="isp-v6", downlink={"rate_kbit": 20_000})
+        """
+        asked = {key: value for key, value in locals().items() if key not in ("self", "upstream") and value is not None}
+        if upstream is not None:
+            asked["upstream"] = name_of(upstream)
+        self._extend(values.topology_of({"router": [asked]}, callers_line()))
+        return Router(self._session, name)
+
+    def add_device(
+        self,
+        name: str,
+        router: Router | str | None = None,
+        *,
+        impair: Condition | None = None,
+        interfaces: Mapping[str, Router | str | Mapping[str, object]] | None = None,
+        default_via: str | None = None,
+        mtu: int | None = None,
+    ) -> Device:
+        """Adds a device: with `eth0` behind `router`, or with several interfaces, each a router or a table.
+
+        Raises InputError and LabError as `add_router`. Example::
+
+            phone = lab.add_device("phone", interfaces={
+                "wlan0": home,
+                "cell0": {"gateway": carrier, "impair": "mobile-4g"},
+            }, default_via="wlan0")
+        """
+        if (router is None) == (interfaces is None):
+            raise TypeError("a device has either a router or interfaces")
+        plugged: dict[str, Any] = {}
+        for interface, place in (interfaces or {"eth0": {"gateway": router, "impair": impair}}).items():
+            table = dict(place) if isinstance(place, Mapping) else {"gateway": place}
+            gateway = table.get("gateway")
+            plugged[interface] = {**table, "gateway": name_of(gateway) if isinstance(gateway, Router) else gateway}
+        asked = {**plugged, "default_via": default_via, "mtu": mtu}
+        self._extend(values.topology_of({"device": {name: asked}}, callers_line()))
+        return Device(self._session, name)
+
+    def add_region(self, name: str) -> str:
+        """Adds a region, which `add_router(region=…)` names; its routers are as near to each other as none."""
+        self._extend(values.topology_of({"region": {name: {}}}, callers_line()))
+        return name
+
+    def link_regions(self, a: str, b: str, condition: Condition | float, back: Condition | float | None = None) -> None:
+        """Joins two regions: a number is the latency of each direction in milliseconds; `back` is that from b to a."""
+        there, return_ = (_distance(each) for each in (condition, condition if back is None else back))
+        self._extend(Topology(region_links=(RegionLink(a, b, there, return_),)))
+
+    def break_region_link(self, a: str, b: str) -> None:
+        """Parts two regions: from now on nothing gets from one to the other, what is under way included."""
+        self._session.client.change(commands.BreakRegionLink(a, b))
+
+    def restore_region_link(self, a: str, b: str) -> None:
+        """Joins two regions that `break_region_link` has parted."""
+        self._session.client.change(commands.RestoreRegionLink(a, b))
+
+    def set_name(self, name: str, *addresses: object, device: Device | str | None = None) -> None:
+        """Has a name stand for addresses, for everybody or for one device alone; without any, the name is taken away.
+
+        Example::
+
+            lab.set_name("api.example.com", server.ip)
+        """
+        record = NameRecord(name, tuple(map(str, addresses)))
+        self._session.client.change(commands.SetNames((record,), None if device is None else name_of(device)))
+
+    @property
+    def ix(self) -> Ix:
+        """The internet exchange."""
+        return Ix(self._session, "ix")
+
+    def router(self, name: str) -> Router:
+        """Raises LabError when there is none."""
+        self._session.node_state("routers", name)
+        return Router(self._session, name)
+
+    def device(self, name: str) -> Device:
+        """Raises LabError when there is none."""
+        self._session.node_state("devices", name)
+        return Device(self._session, name)
+
+    @property
+    def routers(self) -> list[Router]:
+        """In the order in which they came."""
+        return [Router(self._session, name) for name in self.state()["routers"]]
+
+    @property
+    def devices(self) -> list[Device]:
+        """In the order in which they came."""
+        return [Device(self._session, name) for name in self.state()["devices"]]
+
+    def state(self) -> dict[str, Any]:
+        """Everything about the network as it is now: what `state.json` of a run holds."""
+        return self._session.client.state()
+
+    def close(self) -> None:
+        """Ends the lab and every program in it; returns when nothing of them runs any more."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _extend(self, addition: Topology) -> None:
+        self._session.client.change(commands.Extend(addition))
+
+
+def _distance(value: Condition | float) -> LinkCondition:
+    asked = {"latency_ms": value} if isinstance(value, int | float) else value
+    return values.condition_of(asked, callers_line()) or LinkCondition()

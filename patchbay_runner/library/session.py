@@ -1,0 +1,74 @@
+"""One lab's sandbox, and everything in this process that ends with it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol, TypeVar
+
+from patchbay_runner.errors import LabError
+from patchbay_runner.lab.client import LabClient
+from patchbay_runner.library.keeper import lab_sandbox
+from patchbay_runner.library.workers import Worker
+from patchbay_runner.model.topology import Topology
+
+
+class Closable(Protocol):
+    """Something that is to end with the lab."""
+
+    def close(self) -> None: ...
+
+
+_C = TypeVar("_C", bound=Closable)
+
+
+class Session:
+    """A sandbox with a network, shared by the handles of its nodes. Safe to use from several threads."""
+
+    def __init__(self, topology: Topology, seed: int | None) -> None:
+        self._lock = threading.Lock()
+        self._workers: dict[str, Worker] = {}
+        self._closables: list[Closable] = []
+        self._is_closed = False
+        self._sandbox = lab_sandbox()
+        self.client = LabClient(self._sandbox.control)
+        try:
+            self.client.build(topology, seed)
+        except BaseException:
+            self.close()
+            raise
+
+    def node_state(self, kind: str, name: str) -> dict[str, Any]:
+        """What the lab's state says of one of its "routers" or "devices". Raises LabError when it is not there."""
+        found: dict[str, Any] | None = self.client.state()[kind].get(name)
+        if found is None:
+            raise LabError(f"there is no such {kind.removesuffix('s')}", name)
+        return found
+
+    def closed_with_it(self, closable: _C) -> _C:
+        """Ends it with the lab at the latest."""
+        self._closables.append(closable)
+        return closable
+
+    def worker(self, node: str) -> Worker:
+        """The node's worker, from the first call on; another when that has ended."""
+        with self._lock:
+            worker = self._workers.get(node)
+            if worker is not None and worker.has_ended:
+                worker.close()
+                worker = None
+            if worker is None:
+                worker = self._workers[node] = Worker(self.client, node)
+            return worker
+
+    def close(self) -> None:
+        """Ends everything; returns when nothing of it runs any more."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        for closable in reversed(self._closables):
+            closable.close()
+        for worker in self._workers.values():
+            worker.close()
+        self.client.close()
+        self._sandbox.close()
