@@ -22,7 +22,7 @@ export function StepDetails({ run, sim, view, error, hashOf }: Props) {
   return (
     <>
       {step.message && <pre className="step-message">{step.message}</pre>}
-      <dl className="facts">
+      <dl className="fact-list">
         {process && process.argv.length > 0 && <Fact name="Command" text={commandLine(process.argv)} isCode />}
         {!process && step.cmd && <Fact name="Command" text={commandLine(step.cmd)} isCode />}
         {process && process.exitCode !== null && (

@@ -66,7 +66,7 @@ function Environment({ run }: { run: RunDocument }) {
   return (
     <details className="environment">
       <summary>Where it ran</summary>
-      <dl className="facts">
+      <dl className="fact-list">
         {Object.entries(run.environment ?? {}).map(([key, value]) => (
           <div key={key}>
             <dt>{key.replaceAll("_", " ")}</dt>
