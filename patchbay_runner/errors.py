@@ -17,6 +17,7 @@
     │   └── AssertionFailed  1  an assertion does not hold
     ├── EmulatorDied         3  a process that emulates links ended while the network ran
     ├── TranslatorDied       3  a NAT64 router's translator ended while the network ran
+    ├── CapturerDied         3  the process that captures packets ended while the network ran
     └── SandboxDied          3  a sandbox ended without saying why
 
 Only the command line prints these and turns them into exit codes.
@@ -179,6 +180,12 @@ class EmulatorDied(PatchbayError):
 
 class TranslatorDied(PatchbayError):
     """The process that translates for a NAT64 router ended while the network ran: a defect, or something killed it."""
+
+    exit_code = 3
+
+
+class CapturerDied(PatchbayError):
+    """The process that captures packets ended while the network ran: a defect, or something killed it."""
 
     exit_code = 3
 

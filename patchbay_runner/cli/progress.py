@@ -93,6 +93,11 @@ class Lines:
         if state.status in (Status.ERROR, Status.OVERLOADED) and state.failure:
             verdict.append(f": {printable(state.failure.message).partition(chr(10))[0][:_LONGEST_REASON]}")
         self._print(sim, verdict)
+        if state.packets_missed:
+            missed = counted(sum(state.packets_missed.values()), "packet")
+            self._print(
+                sim, Text(f"{missed} came too fast to be captured, at {', '.join(state.packets_missed)}", "yellow")
+            )
 
     def print_stopping(self) -> None:
         self.console.print("stopping; once more ends it at once", style="yellow")

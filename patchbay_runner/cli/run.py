@@ -13,6 +13,7 @@ import click
 
 from patchbay_runner.binaries.overrides import Override
 from patchbay_runner.cli.browser import BIND, Address, bind_option
+from patchbay_runner.cli.capturing import capture_options, with_capture
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
 from patchbay_runner.cli.livepage import LivePage
@@ -71,6 +72,7 @@ _MOST_ATTEMPTS = 100_000
     "--repeat", type=click.IntRange(1, _MOST_ATTEMPTS), default=1, metavar="N", help="Runs each sim so many times."
 )
 @selection_options
+@capture_options
 @click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
 @click.option(
     "--json",
@@ -97,6 +99,8 @@ def run(
     repeat: int,
     patterns: tuple[str, ...],
     axis_values: tuple[str, ...],
+    is_capturing: bool | None,
+    capture_bytes: int | None,
     is_verbose: bool,
     as_json: bool,
     shard: Shard | None,
@@ -114,7 +118,7 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     chosen = select(loaded.plans, patterns, axis_values)
     part = take_part(chosen, shard, earlier_runs)
-    plans = repeated(part.plans, repeat)
+    plans = repeated(with_capture(part.plans, is_capturing, capture_bytes), repeat)
     declared = declared_names(loaded.plans)
     binaries = ready_binaries(plans, project_root, overrides, may_build=not no_build, declared=declared)
     owner = calling_user(os.environ, os.geteuid())

@@ -24,6 +24,7 @@ from patchbay_runner.lab.lab import Lab, LabOptions
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.results.files import Owner
+from patchbay_runner.results.packetfiles import PacketFiles
 from patchbay_runner.results.recorder import SandboxRecorder
 
 ENTRY_NAME = "sim"
@@ -60,7 +61,9 @@ def run_sim(context: SandboxContext) -> int:
 
 
 def _carry_out(job: SimJob, recorder: SandboxRecorder, context: SandboxContext) -> Failure | None:
-    options = LabOptions(recorder.emit, Path(job.directory) / "nodes", context.open_files, job.plan.seed)
+    directory, capture = Path(job.directory), job.plan.capture
+    keeper = PacketFiles(directory, capture, job.owner) if capture else None
+    options = LabOptions(recorder.emit, directory / "nodes", context.open_files, job.plan.seed, keeper)
     try:
         with _interruptible():
             lab = Lab.build(job.plan.topology, options)
@@ -106,8 +109,11 @@ async def _run_steps(
 
 
 async def _begin_and_run(plan: Plan, lab: Lab, recorder: SandboxRecorder, options: RunOptions) -> Failure | None:
-    await lab.begin()
-    return await run_plan(plan, lab, recorder, options)
+    try:
+        await lab.begin()
+        return await run_plan(plan, lab, recorder, options)
+    finally:
+        lab.end_capture()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from patchbay_runner.lab.addressing import (
 from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.policy import forwarding, router_policy
 from patchbay_runner.lab.provisioning import advertiser, device_sysctls
-from patchbay_runner.lab.region_links import link_fallbacks, link_routes, region_cables
+from patchbay_runner.lab.region_links import FIRST_LINK_INDEX, link_fallbacks, link_routes, region_cables
 from patchbay_runner.lab.regions import region_routers_of, with_region_routers
 from patchbay_runner.lab.routing import (
     DEFAULT_MTU,
@@ -44,6 +44,8 @@ NodeKind = Literal["ix", "router", "device"]
 _CROWD = 100
 
 _FIRST_PORT_INDEX = 16
+# What carries the members of a node's LAN inside it, other interfaces of its own being below and above.
+PORT_INDICES = range(_FIRST_PORT_INDEX, FIRST_LINK_INDEX)
 
 
 class Cable(msgspec.Struct, frozen=True):

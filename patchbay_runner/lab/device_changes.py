@@ -65,6 +65,7 @@ class DeviceChanges(RunningNetwork):
         """Takes an interface away; if it was the default one, the first that is left takes its place."""
         port = self._link_port(device, interface)
         changed = replan.remove_interface(self._network, device, interface)
+        self._capturing.settle()
         self._links.lift(port)
         self._become(changed)
         self._links.forget(port)

@@ -14,6 +14,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel import mounts
+from patchbay_runner.kernel.capture import Keeper
 from patchbay_runner.kernel.files import FileVersion, file_version
 from patchbay_runner.kernel.listening import listeners
 from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
@@ -46,13 +47,14 @@ class LabOptions(msgspec.Struct, frozen=True):
 
     `emit` receives its events, as `Recorder.emit` does. Programs of a node find `node_root`/<node> in
     PATCHBAY_NODE_DIR and get `open_files` (soft, hard) as RLIMIT_NOFILE; None is the agent's own. `seed` decides the
-    fate of the n-th packet of every impaired link.
+    fate of the n-th packet of every impaired link. With a `keeper` every node's packets are captured from `begin` on.
     """
 
     emit: Callable[..., None] = _ignore_event
     node_root: Path | None = None
     open_files: tuple[int, int] | None = None
     seed: int | None = None
+    keeper: Keeper | None = None
 
 
 class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
@@ -60,7 +62,7 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
 
     def __init__(self, topology: Topology, options: LabOptions = LabOptions()) -> None:  # noqa: B008 - frozen
         check_names(topology)
-        super().__init__(topology, options.emit, options.seed)
+        super().__init__(topology, options.emit, options.seed, options.keeper)
         self._options = options
         self._views: dict[str, NodeView] = {}
         self._home = Home.here()

@@ -21,7 +21,7 @@ from patchbay_runner.model.topology import RegionLink, Topology
 
 # Beyond the ports of any LAN. The ends of a cable differ in it: where they do not, the kernel may notice only after a
 # second that the cable carries again (linkwatch_urgent_event, net/core/link_watch.c).
-_FIRST_LINK_INDEX = 1 << 20
+FIRST_LINK_INDEX = 1 << 20
 
 
 class RegionCable(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ def _end(link: RegionLink, number: int, side: int, v4: IPv4Network, v6: IPv6Netw
     return Port(
         node=region_router(here),
         interface=f"link{number}",
-        index=_FIRST_LINK_INDEX + 2 * number + side,
+        index=FIRST_LINK_INDEX + 2 * number + side,
         lan=region_router(there),
         slot=0,
         number=number,

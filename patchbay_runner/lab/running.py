@@ -12,6 +12,7 @@ import msgspec
 
 from patchbay_runner.errors import KernelError, LabError
 from patchbay_runner.kernel import netlink, nftables
+from patchbay_runner.kernel.capture import Keeper
 from patchbay_runner.kernel.links import LinkPort
 from patchbay_runner.kernel.namespaces import entered
 from patchbay_runner.kernel.nat64 import Nat64Config
@@ -21,6 +22,7 @@ from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan
 from patchbay_runner.lab.advertising import Advertising
 from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
 from patchbay_runner.lab.build import NetworkBuilder
+from patchbay_runner.lab.capturing import Capturing
 from patchbay_runner.lab.carriers import End, await_carriers
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.planner import plan_addresses
@@ -37,9 +39,11 @@ from patchbay_runner.model.topology import LabSettings, Topology
 
 
 class RunningNetwork:
-    """A topology in the kernel. `emit` receives the events of its changes; `seed` as in `LabOptions`."""
+    """A topology in the kernel. `emit` receives the events of its changes; `seed` and `keeper` as in `LabOptions`."""
 
-    def __init__(self, topology: Topology, emit: Callable[..., None], seed: int | None = None) -> None:
+    def __init__(
+        self, topology: Topology, emit: Callable[..., None], seed: int | None = None, keeper: Keeper | None = None
+    ) -> None:
         self._tell = emit
         self._network = Network(topology, plan_addresses(topology))
         self._blueprint = draw_blueprint(topology, self._network.plan)
@@ -49,6 +53,7 @@ class RunningNetwork:
         self._has_changed = True
         self._advertising = Advertising(emit)
         self._settling = Settling(self._advertising, self._interfaces_up, lambda: self._namespaces)
+        self._capturing = Capturing(keeper, emit)
         self._translators = Translators(lambda router: self._namespaces[router])
 
     @property
@@ -83,6 +88,7 @@ class RunningNetwork:
 
         Once, after `build_network`. Raises LabError when a device is not configured in time.
         """
+        self._capturing.start(self._blueprint.nodes.values(), self._namespaces)
         self._translators.follow(self._nat64_configs())
         self._advertising.start(self._blueprint.nodes.values(), self._namespaces)
         for device in self.topology.devices:
@@ -118,6 +124,7 @@ class RunningNetwork:
 
     def close(self) -> None:
         """Gives up the namespaces; the kernel removes what is in them when their last process has ended."""
+        self._capturing.close()
         self._advertising.close()
         self._translators.close()
         self._links.close()
@@ -129,8 +136,16 @@ class RunningNetwork:
         """What has become of the packets of every link that is or was impaired."""
         return self._links.report()
 
+    def end_capture(self) -> None:
+        """Ends the packet capture, if there is one; the files are whole. Raises CapturerDied, HostError."""
+        self._capturing.finish()
+
     def verdict(self) -> str | None:
-        """Why the network was not what was asked for, None if it was; reports what links and translators counted."""
+        """Why the network was not what was asked for, None if it was; reports what links and translators counted.
+
+        It ends the packet capture. Raises KernelError, EmulatorDied, CapturerDied, HostError.
+        """
+        self.end_capture()
         for router, counters in self._translators.counters().items():
             self._emit("nat64_statistics", router=router, **counters)
         report = self._links.report()

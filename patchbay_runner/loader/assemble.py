@@ -100,6 +100,7 @@ class _Assembler:
             user=table.user,
             seed=table.seed,
             exclusive=table.exclusive,
+            capture=table.capture,
             topology=located.network.topology,
             topology_name=located.name,
             binaries=programs.binaries,

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.model.durations import format_duration
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
@@ -62,6 +63,8 @@ def resolved_document(plan: Plan) -> Table:
         sim["seed"] = plan.seed
     if plan.exclusive is not None:
         sim["exclusive"] = plan.exclusive
+    if plan.capture is not None:
+        sim["capture"] = _packet_capture(plan.capture)
     document: Table = {
         "matrix": {axis: [value] for axis, value in plan.matrix.items()},
         "sim": sim,
@@ -76,6 +79,12 @@ def resolved_document(plan: Plan) -> Table:
         "on_failure": [_step(step) for step in plan.on_failure],
     }
     return {key: value for key, value in document.items() if value}
+
+
+def _packet_capture(capture: PacketCapture) -> bool | Table:
+    if capture == PacketCapture():
+        return True
+    return {"max_size": f"{capture.max_bytes}B", "snaplen": capture.snap_length}
 
 
 def _settings(lab: LabSettings) -> Table:

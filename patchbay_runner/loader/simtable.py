@@ -7,12 +7,14 @@ from typing import Any
 
 import msgspec
 
+from patchbay_runner.loader.capture import packet_capture
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.fields import boolean, filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
 from patchbay_runner.loader.shapes import FILLED_TEXT, accepts
 from patchbay_runner.loader.substitute import substitute
+from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.model.plan import SandboxUser
 
 # Part of a directory's name, so well below the 255 bytes of a file name.
@@ -39,6 +41,7 @@ SIM_FIELDS: dict[str, Any] = {
     "user": name_choice(("caller", "root")),
     "seed": integer(0, 2**63 - 1),  # the largest integer of TOML
     "exclusive": boolean,
+    "capture": packet_capture,
 }
 
 
@@ -49,6 +52,7 @@ class SimTable(msgspec.Struct, frozen=True):
     user: SandboxUser
     seed: int | None
     exclusive: bool | None
+    capture: PacketCapture | None
     report: Report
 
 
@@ -59,4 +63,4 @@ def read_sim_table(source: Source, values: Mapping[str, str]) -> SimTable:
     node = substitute(root.with_value(source.sim), "matrix", values, report)
     found = read_table(node, SIM_FIELDS, report, "[sim]") or {}
     name, user = found.get("name", source.document.path.stem), found.get("user", "caller")
-    return SimTable(name, user, found.get("seed"), found.get("exclusive"), report)
+    return SimTable(name, user, found.get("seed"), found.get("exclusive"), found.get("capture"), report)

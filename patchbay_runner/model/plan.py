@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.model.steps import Scalar, Step
 from patchbay_runner.model.topology import Origin, Topology
 
@@ -53,7 +54,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `on_failure` are steps for when one of `steps` fails, the time is over, or the user interrupts.
     `seed` decides the fate of every impaired link's packets; None leaves it to the engine. `exclusive` says whether it
-    must run alone; None leaves it to what it asks for. `attempt` counts from 1 the runs of a sim that is repeated.
+    must run alone; None leaves it to what it asks for.
+    `capture` is None where no packets are captured. `attempt` counts from 1 the runs of a sim that is repeated.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     steps: tuple[Step, ...] = ()
     on_failure: tuple[Step, ...] = ()
     exclusive: bool | None = None
+    capture: PacketCapture | None = None
     attempt: int | None = None
 
     @property

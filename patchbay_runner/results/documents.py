@@ -189,6 +189,24 @@ class PlanDocument(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[PlannedStep, ...]
 
 
+class PacketCaptureFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The packet capture of an interface. `overwritten` packets are no longer in its files."""
+
+    node: str
+    iface: str
+    path: str
+    packets: int
+    bytes: int
+    overwritten: int
+
+
+class PacketCaptures(msgspec.Struct, frozen=True, kw_only=True):
+    """All packet captures of a sim. `missed` counts, by node, the packets that came faster than they were written."""
+
+    files: tuple[PacketCaptureFile, ...]
+    missed: dict[str, int]
+
+
 class Links(msgspec.Struct, frozen=True, kw_only=True):
     """What impaired links did. `engine` is what served: "netem" or "emulator"."""
 
@@ -216,6 +234,7 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[Log, ...]
     links: Links | None
     nat64: dict[str, dict[str, int]]
+    packet_captures: PacketCaptures | None = None
     error_line: str | None
     error: SimError | None
     on_failure_errors: tuple[SimError, ...] = ()

@@ -46,6 +46,9 @@ class SimState:
         self._links = LinkReport()
         self._captures: dict[str, _Capture] = {}
         self._nat64: dict[str, dict[str, int]] = {}
+        self._packet_files: list[documents.PacketCaptureFile] = []
+        # Of the packet capture, by node.
+        self.packets_missed: dict[str, int] = {}
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
         self._started_s = 0.0
@@ -161,6 +164,7 @@ class SimState:
             logs=tuple(_log(opened) for opened in self.logs),
             links=_links(self._links),
             nat64=self._nat64,
+            packet_captures=self._packet_captures(),
             error_line=output[-1] if output else None,
             error=_error(self.failure) if self.failure else None,
             on_failure_errors=tuple(self.notes),
@@ -185,6 +189,15 @@ class SimState:
             self._nat64[event.fields["router"]] = {
                 name: count for name, count in event.fields.items() if name != "router"
             }
+        elif event.kind == "packets_captured":
+            self._packet_files.append(documents.PacketCaptureFile(**event.fields))
+        elif event.kind == "packets_missed":
+            self.packets_missed[event.fields["node"]] = event.fields["packets"]
+
+    def _packet_captures(self) -> documents.PacketCaptures | None:
+        if not self._packet_files:
+            return None
+        return documents.PacketCaptures(files=tuple(self._packet_files), missed=self.packets_missed)
 
 
 def _step_key(event: messages.Event) -> tuple[bool, int]:

@@ -69,6 +69,9 @@ class BuiltLab:
     async def begin(self) -> None:
         return None
 
+    def end_capture(self) -> None:
+        """There is none."""
+
 
 @pytest.mark.parametrize(
     ("error", "phase", "message"),

@@ -89,6 +89,8 @@ TOLD = [
     "section-steps-misspelled",
     "section-unknown",
     "sim-bad-values",
+    "sim-capture-kind",
+    "sim-capture-values",
     "sim-unknown-key",
     "step-action-and-kind",
     "step-args-without-command",

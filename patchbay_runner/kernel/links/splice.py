@@ -14,6 +14,7 @@ packet sockets have seen, so that the router's own stack never receives a frame 
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from contextlib import ExitStack
 
@@ -36,7 +37,7 @@ _HELPER_MTU = 65_535
 # The indices of what is made here, beyond those that a lab gives to its own: the kernel's choice would be one that a
 # port is to have which comes later.
 _FIRST_SINK_INDEX = 1 << 23
-_FIRST_INDEX = 1 << 24
+FIRST_INDEX = 1 << 24
 
 
 class Splice(msgspec.Struct, frozen=True):
@@ -52,10 +53,10 @@ def splice(port: LinkPort, way: Way, number: int) -> tuple[Splice, socket.socket
 
     `number` must be unique in the sandbox.
     """
-    near_name, far_name = f"em{number}a", f"em{number}b"
+    near_name, far_name = near_end_name(way, number, port.ifindex), f"em{number}"
     with entered(port.netns), NetlinkSocket(port.node) as sock, ExitStack() as undo:
         sink = _sink(sock, number)
-        near, far = _FIRST_INDEX + 2 * number, _FIRST_INDEX + 2 * number + 1
+        near, far = FIRST_INDEX + 2 * number, FIRST_INDEX + 2 * number + 1
         ends = LinkEnd(near_name, mtu=_HELPER_MTU, ifindex=near), LinkEnd(far_name, mtu=_HELPER_MTU, ifindex=far)
         sock.request(veth(*ends))
         undo.callback(sock.request, delete_link(near))
@@ -74,6 +75,17 @@ def splice(port: LinkPort, way: Way, number: int) -> tuple[Splice, socket.socket
         await_carrier(sock, near, far)
         undo.pop_all()
     return Splice(port, way, near), receiving, sending
+
+
+def near_end_name(way: Way, number: int, ifindex: int) -> str:
+    """Tells whoever sees the pair's frames whose they are, as `diverted_from` reads it."""
+    return f"em{number}{way[0]}{ifindex}"
+
+
+def diverted_from(name: str) -> int | None:
+    """Of a near end of the way down: the index of the interface whose outgoing frames leave by it instead."""
+    found = re.fullmatch(r"em\d+d(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def divert(splice: Splice) -> None:
