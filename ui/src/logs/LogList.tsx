@@ -26,7 +26,6 @@ export function LogList(props: LogListProps) {
   const { log, start, query, selected, isFollowing, isLive, onSelect, onUnfollow, onTop, before, after } = props;
   const { lines } = log;
   const scroller = useRef<HTMLDivElement>(null);
-  // eslint-disable-next-line react-hooks/incompatible-library -- nothing here is compiled by React's compiler
   const list = useVirtualizer({
     count: lines.length,
     getScrollElement: () => scroller.current,
