@@ -17,9 +17,9 @@ from patchbay_runner.server.watching import Watch, Watcher
 
 # A lock is let go a moment after its file is closed.
 _AGAIN_S = 1.0
-# A lab record may fall silent, and the served directory may be made anew: nobody tells.
-_UNTOLD_S = 30.0
+# The served directory may be made anew and a lab record may fall silent: nobody tells.
 _ABSENT_S = 2.0
+_LOOKS_PER_SILENCE = 15
 _MOST_REMOVED = 10_000
 _OWN_NAMES = (MANIFEST_NAME, EVENTS_NAME, PROVENANCE_NAME, STATE_NAME, LOCK_NAME)
 
@@ -37,6 +37,7 @@ class ListFeed(Feed):
         self._versions: dict[str, int] = {}
         self._removed: deque[tuple[int, str]] = deque(maxlen=_MOST_REMOVED)
         self._sorted: tuple[int, tuple[Found, ...]] = (-1, ())
+        self._looks = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -120,10 +121,11 @@ class ListFeed(Feed):
         return self.catalog.name_of(place) in self.catalog.found
 
     def _look_again(self) -> None:
-        for found in self.catalog.found.values():
-            if found.run.status == "running":
-                self.refresh(found.parts)
-        is_there = () in self._watches
-        if not is_there:
+        self._looks += 1
+        if () not in self._watches:
             self.refresh(())
-        self._timer = self._loop.call_later(_UNTOLD_S if is_there else _ABSENT_S, self._look_again)
+        if self._looks % _LOOKS_PER_SILENCE == 0:
+            for found in self.catalog.found.values():
+                if found.run.status == "running":
+                    self.refresh(found.parts)
+        self._timer = self._loop.call_later(_ABSENT_S, self._look_again)

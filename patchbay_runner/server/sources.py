@@ -125,7 +125,10 @@ class SimSource(Source):
         if place == growth.last_start and growth.last_end > place:
             body, self.places[kind] = growth.last, growth.last_end
         else:
-            piece = await asyncio.to_thread(_read, self._root, (*parts, growth.name), place)
+            try:
+                piece = await asyncio.to_thread(_read, self._root, (*parts, growth.name), place)
+            except Refusal:
+                return None  # it is gone, which the feed will tell
             body, self.places[kind] = piece.body, piece.end
             if piece.end == place:
                 return None

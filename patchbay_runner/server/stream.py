@@ -68,7 +68,7 @@ def _places(hub: Hub, query: StreamQuery, last_event_id: str | None) -> dict[str
     if query.run is None:
         return places
     if query.sim is None:
-        hub.catalog.get(query.run)
+        hub.catalog.get(query.run, is_fresh=True)
         return places
     place = find_sim(hub.catalog, query.run, query.sim)
     if query.after is not None:

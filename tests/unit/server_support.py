@@ -91,6 +91,7 @@ class Stream:
     def __init__(self, response: httpx.Response) -> None:
         self._lines = response.iter_lines()
         self.last_id = ""
+        self.seen: dict[str, Any] = {}
 
     def next(self) -> tuple[str, Any]:
         """The next event and its data."""
@@ -104,7 +105,8 @@ class Stream:
             elif field == "id":
                 self.last_id = value
             elif not line and kind:
-                return kind, msgspec.json.decode(data)
+                self.seen[kind] = msgspec.json.decode(data)
+                return kind, self.seen[kind]
         raise EOFError
 
     def until(self, wanted: str, fits: Callable[[Any], bool] = lambda _data: True) -> Any:
@@ -113,6 +115,11 @@ class Stream:
             kind, data = self.next()
             if kind == wanted and fits(data):
                 return data
+
+    def until_seen(self, fits: Callable[[dict[str, Any]], bool]) -> None:
+        """Goes on until the last data of each kind fit, in whatever order they come."""
+        while not fits(self.seen):
+            self.next()
 
 
 @contextmanager
