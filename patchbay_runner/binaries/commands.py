@@ -13,22 +13,25 @@ from patchbay_runner.model.steps import ProcessStep
 
 
 def missing_commands(plans: Sequence[Plan], path: str) -> list[Diagnostic]:
-    """A diagnostic for each step whose program is neither a declared binary nor on `path`.
+    """A diagnostic for each step whose program is neither a declared binary nor on `path`."""
+    needed = needed_commands(plans)
+    found = {key: shutil.which(key[0], path=key[1] or path) is not None for key in set(needed.values())}
+    return [place for place, key in needed.items() if not found[key]]
+
+
+def needed_commands(plans: Sequence[Plan]) -> dict[Diagnostic, tuple[str, str | None]]:
+    """For each step, its program's name and the step's own PATH, behind what to say when it is not there.
 
     Programs with a slash in their name are left alone: an earlier step may make them.
     """
-    known: dict[tuple[str, str], bool] = {}
-    problems: dict[Diagnostic, None] = {}
+    needed: dict[Diagnostic, tuple[str, str | None]] = {}
     for plan in plans:
         for step in _process_steps(plan):
-            name, search = _literal(step.cmd[0]), _literal(step.env.get("PATH", path))
-            if name is None or search is None or "/" in name:
-                continue
-            if (name, search) not in known:
-                known[name, search] = shutil.which(name, path=search) is not None
-            if not known[name, search]:
-                problems[_diagnostic(step, name, [binary.name for binary in plan.binaries])] = None
-    return list(problems)
+            own = step.env.get("PATH")
+            name, search = _literal(step.cmd[0]), None if own is None else _literal(own)
+            if name is not None and "/" not in name and (own is None or search is not None):
+                needed[_diagnostic(step, name, [binary.name for binary in plan.binaries])] = (name, search)
+    return needed
 
 
 def _process_steps(plan: Plan) -> Iterator[ProcessStep]:

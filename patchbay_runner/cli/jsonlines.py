@@ -92,6 +92,10 @@ class _JsonView:
         """The user asked to stop: each sim says so when it ends."""
         self._seen.stopping()
 
+    def note(self, text: str) -> None:
+        """For people only: what machines need of it is in the events."""
+        self._seen.note(text)
+
     def tick(self) -> None:
         """Nothing happened."""
         self._seen.tick()

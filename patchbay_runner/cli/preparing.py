@@ -74,13 +74,14 @@ def ready_binaries(
     *,
     may_build: bool,
     declared: frozenset[str],
+    is_run_here: bool = True,
 ) -> list[dict[str, str]]:
     """For each plan, binary name to path.
 
     `declared` holds what may be overridden, which is more than `plans` declare when they are a shard. Raises InputError
-    for what cannot be had, and for commands not on PATH.
+    for what cannot be had, and for commands not on PATH when the sims run on this machine.
     """
-    missing = missing_commands(plans, program_environment(os.environ)["PATH"])
+    missing = is_run_here and missing_commands(plans, program_environment(os.environ)["PATH"])
     if missing:
         raise InputError(missing)
     owner = calling_user(os.environ, os.geteuid())

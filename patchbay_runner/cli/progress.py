@@ -40,6 +40,9 @@ class View(Protocol):
     def stopping(self) -> None:
         """The user asked to stop."""
 
+    def note(self, text: str) -> None:
+        """Something that people should know of the run."""
+
     def tick(self) -> None:
         """Some time has passed."""
 
@@ -99,6 +102,9 @@ class Lines:
                 sim, Text(f"{missed} came too fast to be captured, at {', '.join(state.packets_missed)}", "yellow")
             )
 
+    def print_note(self, text: str) -> None:
+        self.console.print(Text(printable(text), "dim"), soft_wrap=True)
+
     def print_stopping(self) -> None:
         self.console.print("stopping; once more ends it at once", style="yellow")
 
@@ -133,6 +139,10 @@ class PlainView:
     def stopping(self) -> None:
         """Says that it was heard."""
         self._lines.print_stopping()
+
+    def note(self, text: str) -> None:
+        """Prints it."""
+        self._lines.print_note(text)
 
     def tick(self) -> None:
         """Tells about a step that takes long."""
@@ -175,6 +185,10 @@ class LiveView:
     def stopping(self) -> None:
         """Says that it was heard."""
         self._lines.print_stopping()
+
+    def note(self, text: str) -> None:
+        """Prints it above what is drawn."""
+        self._lines.print_note(text)
 
     def tick(self) -> None:
         """Redraws what runs."""
@@ -259,4 +273,5 @@ def failure_place(failure: Failure, total: int) -> str:
         "internal": "by a defect of patchbay",
         "timeout": "because it took too long",
         "overloaded": "because this host was too busy",
+        "worker": "because no worker survived it",
     }.get(failure.phase, "")

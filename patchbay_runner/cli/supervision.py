@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from patchbay_runner.cli.sandboxed import INTERRUPTED
 from patchbay_runner.errors import HostError
@@ -16,7 +17,7 @@ from patchbay_runner.kernel.sandbox import Sandbox, SandboxExit
 from patchbay_runner.model.plan import ON_FAILURE_LATE_S
 from patchbay_runner.model.recording import Failure
 from patchbay_runner.results.messages import Event
-from patchbay_runner.results.sim import SimRecord
+from patchbay_runner.results.sim_state import SimState
 
 # As large as an ordinary user may make it: a sandbox that reports much seldom has to wait for us.
 PIPE_BYTES = 1 << 20
@@ -84,11 +85,24 @@ def _heeded_signals() -> list[signal.Signals]:
     return [signum for signum in _SIGNALS if signum != signal.SIGHUP or signal.getsignal(signum) != signal.SIG_IGN]
 
 
+class Watched(Protocol):
+    """What becomes of a sim, told by its message stream and at its end."""
+
+    @property
+    def state(self) -> SimState: ...
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Takes a piece of the message stream, cut anywhere; returns the events in it."""
+
+    def end(self, failure: Failure | None) -> None:
+        """The sandbox is gone. `failure` counts when the sandbox gave no verdict of its own."""
+
+
 class Supervisor:
     """Watches one sandbox from its start to its end. `on_events` is told what happens in it."""
 
     def __init__(
-        self, sandbox: Sandbox, pipe: int, record: SimRecord, interruption: Interruption, timeout_s: float | None
+        self, sandbox: Sandbox, pipe: int, record: Watched, interruption: Interruption, timeout_s: float | None
     ) -> None:
         self._sandbox = sandbox
         self._pipe = pipe

@@ -41,7 +41,7 @@ class SimRecord:
         make_directories(self.directory, self._owner)
         self._events_fd = open_append(self._events_path, self._owner)
         self.state.start()
-        self._append("sim_started", sim=self.state.plan.name)
+        self.note("sim_started", sim=self.state.plan.name)
         self._write("plan.json", documents.encode(plan_document(self.state.plan)))
         self.write()
 
@@ -61,10 +61,25 @@ class SimRecord:
         self._is_changed = self._is_changed or bool(lines)
         return events
 
+    def note(self, kind: str, **fields: Any) -> messages.Event:
+        """Adds an event of the parent's own, and returns it."""
+        event = messages.Event(messages.event_time(), kind, fields)
+        self._append_events([event])
+        return event
+
+    def begin_again(self, kind: str, **fields: Any) -> messages.Event:
+        """What ran is lost, as the event says: the sim runs anew. Events stay, everything else is as at the start."""
+        event = self.note(kind, **fields)
+        self.state = SimState(self.state.plan, self.directory.name)
+        self.state.start()
+        self._torn.clear()
+        self.write()
+        return event
+
     def end(self, failure: Failure | None) -> None:
         """The sandbox is gone. `failure` counts when the sandbox gave no verdict of its own."""
         self.state.end(failure)
-        self._append("sim_finished", sim=self.state.plan.name, status=self.state.status.value)
+        self.note("sim_finished", sim=self.state.plan.name, status=self.state.status.value)
         os.close(self._events_fd)
         if self._metrics_fd >= 0:
             os.close(self._metrics_fd)
@@ -96,9 +111,6 @@ class SimRecord:
     @property
     def _events_path(self) -> Path:
         return self.directory / "events.jsonl"
-
-    def _append(self, kind: str, **fields: Any) -> None:
-        self._append_events([messages.Event(messages.event_time(), kind, fields)])
 
     def _append_events(self, events: list[messages.Event]) -> None:
         lines = []
