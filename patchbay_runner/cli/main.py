@@ -43,6 +43,8 @@ COMMANDS = {
     "doctor": "patchbay_runner.cli.doctor",
     "completion": "patchbay_runner.cli.completion",
 }
+# Started by patchbay itself, and in no list of commands.
+INNER_COMMANDS = {"_worker-run": "patchbay_runner.cli.worker_run"}
 
 
 class LazyGroup(click.Group):
@@ -54,9 +56,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, or None when there is none of that name."""
-        if cmd_name not in COMMANDS:
+        module = COMMANDS.get(cmd_name) or INNER_COMMANDS.get(cmd_name)
+        if module is None:
             return None
-        command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
+        command = getattr(import_module(module), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

@@ -14,6 +14,7 @@ import click
 from patchbay_runner.binaries.overrides import Override
 from patchbay_runner.cli.browser import BIND, Address, bind_option
 from patchbay_runner.cli.capturing import capture_options, with_capture
+from patchbay_runner.cli.cluster_options import cluster_options, open_load, open_workers
 from patchbay_runner.cli.exports import Exports, junit_option
 from patchbay_runner.cli.jsonlines import JsonLines
 from patchbay_runner.cli.livepage import LivePage
@@ -22,7 +23,7 @@ from patchbay_runner.cli.preparing import binary_options, declared_names, ready_
 from patchbay_runner.cli.processors import automatic_jobs
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob, probe_netem, run_sim
 from patchbay_runner.cli.sandboxes import Sandboxes
-from patchbay_runner.cli.scheduling import Pace, Scheduler
+from patchbay_runner.cli.scheduling import Pace, Place, Scheduler
 from patchbay_runner.cli.selection import repeated, select, selection_options
 from patchbay_runner.cli.session import Session
 from patchbay_runner.cli.sharding import shard_options, take_part
@@ -84,6 +85,7 @@ _MOST_ATTEMPTS = 100_000
 @junit_option
 @click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, until Ctrl-C.")
 @bind_option
+@cluster_options
 @click.pass_obj
 def run(
     session: Session,
@@ -108,6 +110,8 @@ def run(
     junit: Path | None,
     is_opening: bool,
     bind: Address | None,
+    cluster: str | None,
+    patience_s: float | None,
 ) -> int:
     """Runs SIMS: files, directories or globs of TOML files; those that patchbay.toml names by default."""
     if bind and not is_opening:
@@ -120,17 +124,26 @@ def run(
     part = take_part(chosen, shard, earlier_runs)
     plans = repeated(with_capture(part.plans, is_capturing, capture_bytes), repeat)
     declared = declared_names(loaded.plans)
-    binaries = ready_binaries(plans, project_root, overrides, may_build=not no_build, declared=declared)
+    may_build, is_run_here = not no_build, cluster is None
+    binaries = ready_binaries(
+        plans, project_root, overrides, may_build=may_build, declared=declared, is_run_here=is_run_here
+    )
     owner = calling_user(os.environ, os.geteuid())
     interruption = Interruption()
     with LivePage((bind or BIND) if is_opening else None) as page:
         with ExitStack() as stack:
             json_lines = stack.enter_context(JsonLines()) if as_json else None
             exports = stack.enter_context(Exports(junit, os.environ, owner))
-            zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
+            runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
+            place: Place
+            if cluster is None:
+                zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
+                place = Sandboxes(zygote, interruption)
+            else:
+                needs = open_load(stack, plans, project_root.resolve(), binaries, runs_directory)
+                place = open_workers(cluster, patience_s, needs, interruption)
             interruption.note_signals()
             page.listen()
-            runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
             directory = stack.enter_context(_new_run_directory(runs_directory, plans, owner, part.shard))
             session.run_directory = directory
             exports.run = directory.path
@@ -139,8 +152,8 @@ def run(
                 json_lines.begin(directory)
             limit_s = settings.timeout_s if timeout_s is None else timeout_s
             sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
-            pace = Pace(jobs=_job_count(jobs or settings.jobs, len(plans)), is_failing_fast=is_failing_fast)
-            place = Sandboxes(zygote, interruption)
+            job_number = _job_count(jobs or settings.jobs, len(plans)) if is_run_here else _job_limit(jobs, len(plans))
+            pace = Pace(jobs=job_number, is_failing_fast=is_failing_fast)
             scheduler = Scheduler(
                 place, directory, sim_jobs, interruption, pace, is_verbose=is_verbose, json_lines=json_lines
             )
@@ -176,6 +189,11 @@ def _sim_jobs(
 
 def _job_count(asked: Jobs | None, sims: int) -> int:
     return min(automatic_jobs() if asked is None or asked == "auto" else asked, max(sims, 1))
+
+
+def _job_limit(asked: Jobs | None, sims: int) -> int:
+    """On a cluster the workers say how many sims they take."""
+    return asked if isinstance(asked, int) else max(sims, 1)
 
 
 def _new_run_directory(

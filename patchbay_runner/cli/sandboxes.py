@@ -48,6 +48,9 @@ class Sandboxes:
     def begin_no_more(self) -> None:
         """Nothing waits here: the scheduler counts how many sims run."""
 
+    async def close(self) -> None:
+        """The zygote is the caller's."""
+
     async def _run_in_sandbox(self, sim: SimRecord, job: SimJob, view: Callable[[], View]) -> None:
         reader, writer = make_pipe()
         with ExitStack() as stack:

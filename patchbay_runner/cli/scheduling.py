@@ -53,6 +53,9 @@ class Place(Protocol):
     def begin_no_more(self) -> None:
         """Sims that wait here for their beginning stay pending."""
 
+    async def close(self) -> None:
+        """No sim comes any more."""
+
 
 class Scheduler:
     """Takes the sims of a run directory from pending to their verdicts."""
@@ -90,6 +93,7 @@ class Scheduler:
         try:
             await _with_background(self._run_sims(), self._keep_current())
         finally:
+            await self._place.close()
             if self._terminal:
                 self._terminal.close()
         if self._terminal:

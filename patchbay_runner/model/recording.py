@@ -40,8 +40,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a sim failed. The step is counted from 0.
 
-    `phase` is one of lab, step, timeout, overloaded, interrupted, host, internal. `may_be_lateness` says whether frames
-    that were late could be the reason.
+    `phase` is one of lab, step, timeout, overloaded, interrupted, host, worker, internal. `may_be_lateness` says
+    whether frames that were late could be the reason.
     """
 
     phase: str
