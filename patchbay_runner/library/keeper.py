@@ -19,9 +19,12 @@ _zygote: Zygote | None = None
 _of_pid = 0
 
 
-def lab_sandbox(fds: tuple[int, ...] = (), payload: bytes = b"") -> Sandbox:
-    """A fresh sandbox whose agent serves a lab's commands. Raises HostError when this machine cannot run labs."""
-    sandbox = _running().sandbox(LAB_ENTRY, payload, fds)
+def lab_sandbox(payload: bytes = b"") -> Sandbox:
+    """A fresh sandbox whose agent serves a lab's commands; `payload` as `recorded` reads it.
+
+    Raises HostError when this machine cannot run labs.
+    """
+    sandbox = _running().sandbox(LAB_ENTRY, payload)
     try:
         sandbox.wait_ready(30)
     except BaseException:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from patchbay_runner.errors import LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.library.nodes import Condition, Device, Ix, Router, name_of
 from patchbay_runner.library.origin import callers_line
+from patchbay_runner.library.recorded import RecordJob
 from patchbay_runner.library.session import Session
 from patchbay_runner.loader import values
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.names import NameRecord
 from patchbay_runner.model.topology import RegionLink, Topology
+from patchbay_runner.results.files import Owner, calling_user
+from patchbay_runner.results.lab_record import Outcome, new_directory
+from patchbay_runner.results.lock import is_held
 
 
 class Lab:
@@ -22,7 +28,11 @@ class Lab:
 
     Everything ends with it, also when this process is killed. `seed` decides the fate of the n-th packet of every
     impaired link. `ipv6_provisioning` is "static" or "ra" (devices configure themselves by Router Advertisements),
-    `ipv6_dad` has them probe for duplicates first (RFC 4862). Raises HostError when this machine cannot run labs.
+    `ipv6_dad` has them probe for duplicates first (RFC 4862).
+
+    Its record, events and state as `patchbay serve` shows them, is kept in `outdir`, or in a new directory
+    `<time>-<label>` below `outdir_base` or, for whoever names neither, below $PATCHBAY_OUTDIR; else none is. Leaving
+    the block by an exception makes it a failed one. Raises HostError when this machine cannot run labs.
 
     Example::
 
@@ -41,18 +51,23 @@ class Lab:
         ipv6_provisioning: str = "static",
         ipv6_dad: bool = False,
         seed: int | None = None,
+        outdir: str | Path | None = None,
+        outdir_base: str | Path | None = None,
     ) -> None:
         settings = {"ipv6_provisioning": ipv6_provisioning, "ipv6_dad": ipv6_dad}
-        self._begin(values.topology_of({"lab": settings}, callers_line()), label, seed)
+        topology = values.topology_of({"lab": settings}, callers_line())
+        self._begin(topology, label, seed, _record_directory(label, outdir, outdir_base))
 
     @classmethod
     def load(cls, path: str | Path, *, label: str | None = None, seed: int | None = None) -> Self:
         """A lab with the network of a TOML file: `[[router]]`, `[device.*]`, `[region.*]`. Raises InputError."""
         raise NotImplementedError
 
-    def _begin(self, topology: Topology, label: str, seed: int | None) -> None:
+    def _begin(self, topology: Topology, label: str, seed: int | None, outdir: Path | None) -> None:
         self.label = label
-        self._session = Session(topology, seed)
+        self.outdir = outdir
+        record = None if outdir is None else RecordJob(str(outdir), label, _owner())
+        self._session = Session(topology, seed, record)
 
     def add_router(
         self,
@@ -176,9 +191,12 @@ class Lab:
         """Everything about the network as it is now: what `state.json` of a run holds."""
         return self._session.client.state()
 
-    def close(self) -> None:
-        """Ends the lab and every program in it; returns when nothing of them runs any more."""
-        self._session.close()
+    def close(self, outcome: Outcome = "stopped") -> None:
+        """Ends the lab and every program in it; returns when nothing of them runs any more.
+
+        `outcome` is what the record says of it: "success", "failed" or "stopped".
+        """
+        self._session.close(outcome)
 
     def __enter__(self) -> Self:
         return self
@@ -186,10 +204,25 @@ class Lab:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self.close("success" if error is None else "failed")
 
     def _extend(self, addition: Topology) -> None:
         self._session.client.change(commands.Extend(addition))
+
+
+def _record_directory(label: str, outdir: str | Path | None, base: str | Path | None) -> Path | None:
+    """Where the record goes; the environment's place is for whoever named none."""
+    if outdir is not None:
+        exact = Path(outdir).absolute()
+        if exact.exists() and is_held(exact):
+            raise LabError(f"another lab writes its record to {exact}")
+        return exact
+    base = base or os.environ.get("PATCHBAY_OUTDIR")
+    return new_directory(Path(base).absolute(), label, _owner()) if base else None
+
+
+def _owner() -> Owner | None:
+    return calling_user(os.environ, os.geteuid())
 
 
 def _distance(value: Condition | float) -> LinkCondition:

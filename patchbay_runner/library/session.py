@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.library.keeper import lab_sandbox
+from patchbay_runner.library.recorded import RecordJob
 from patchbay_runner.library.workers import Worker
 from patchbay_runner.model.topology import Topology
+from patchbay_runner.results.lab_record import Outcome, conclude
+
+# How long the agent has to write the record's last words.
+_PATIENCE_S = 5.0
 
 
 class Closable(Protocol):
@@ -24,12 +33,13 @@ _C = TypeVar("_C", bound=Closable)
 class Session:
     """A sandbox with a network, shared by the handles of its nodes. Safe to use from several threads."""
 
-    def __init__(self, topology: Topology, seed: int | None) -> None:
+    def __init__(self, topology: Topology, seed: int | None, record: RecordJob | None) -> None:
+        self._record = record
         self._lock = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._closables: list[Closable] = []
         self._is_closed = False
-        self._sandbox = lab_sandbox()
+        self._sandbox = lab_sandbox(b"" if record is None else msgspec.json.encode(record))
         self.client = LabClient(self._sandbox.control)
         try:
             self.client.build(topology, seed)
@@ -60,8 +70,8 @@ class Session:
                 worker = self._workers[node] = Worker(self.client, node)
             return worker
 
-    def close(self) -> None:
-        """Ends everything; returns when nothing of it runs any more."""
+    def close(self, outcome: Outcome = "stopped") -> None:
+        """Ends everything; returns when nothing of it runs any more. `outcome` is what the record says of it."""
         with self._lock:
             if self._is_closed:
                 return
@@ -71,4 +81,9 @@ class Session:
         for worker in self._workers.values():
             worker.close()
         self.client.close()
+        if self._record is not None:
+            with suppress(TimeoutError):
+                self._sandbox.wait(_PATIENCE_S)
         self._sandbox.close()
+        if self._record is not None:
+            conclude(Path(self._record.directory), outcome, self._record.owner)

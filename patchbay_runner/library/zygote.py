@@ -6,8 +6,8 @@ import socket
 import sys
 
 from patchbay_runner.kernel.sandbox import serve_forever
-from patchbay_runner.lab.agent import serve_lab
 from patchbay_runner.library.keeper import LAB_ENTRY
+from patchbay_runner.library.recorded import serve_recorded
 
 if __name__ == "__main__":
-    serve_forever(socket.socket(fileno=int(sys.argv[1])), {LAB_ENTRY: serve_lab}, None)
+    serve_forever(socket.socket(fileno=int(sys.argv[1])), {LAB_ENTRY: serve_recorded}, None)

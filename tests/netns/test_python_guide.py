@@ -1,4 +1,4 @@
-"""The programs of docs/guide/python.md do what it says."""
+"""The programs and tests that the guide shows do what it says."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def test_a_program_of_the_guide(number: int, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Error" not in done.stderr
+
+
+def test_the_tests_of_the_guide_pass(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/guide/testing.md").read_text(encoding="utf-8")
+    written = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_guide.py").write_text("\n\n".join(written))
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert "7 passed" in done.stdout, done.stdout

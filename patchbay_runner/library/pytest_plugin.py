@@ -1,0 +1,159 @@
+"""The pytest plugin: labs as fixtures, sims as tests. pytest finds it by itself once patchbay is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchbay_runner.errors import HostError, InputError
+from patchbay_runner.library.lab import Lab
+from patchbay_runner.loader import load
+from patchbay_runner.model.links import PRESETS
+from patchbay_runner.model.nat import NAT_MODES
+from patchbay_runner.model.plan import Plan
+
+_REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
+_RECORDS = pytest.StashKey[list[Path]]()
+_UNFIT = pytest.StashKey[str]()
+
+# Fixtures that stand for a value each, and the values that a test gets which names none.
+_VALUES = {"nat_mode": tuple(NAT_MODES), "link_preset": tuple(PRESETS)}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("patchbay", "networks of namespaces")
+    group.addoption("--patchbay-outdir", metavar="DIR", help="keep the record of every lab and sim below DIR")
+    parser.addini("patchbay_sims", "whether TOML files that are sims are tests", type="bool", default=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_labs: skip the test, with the reason, where labs cannot run")
+    for name in _VALUES:
+        config.addinivalue_line("markers", f"{name}s(*values): the values of the fixture {name!r}; all of them else")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, values in _VALUES.items():
+        if name in metafunc.fixturenames:
+            marker = metafunc.definition.get_closest_marker(f"{name}s")
+            metafunc.parametrize(name, marker.args if marker is not None and marker.args else values)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("needs_labs") is not None:
+        reason = _why_not(item.config)
+        if reason:
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash.setdefault(_REPORTS, {})[report.when or ""] = report
+    if report.when == "call" and report.failed:
+        for record in item.stash.get(_RECORDS, []):
+            report.sections.append(("patchbay record", f"{record}\nto look at it: patchbay serve {record.parent}"))
+    return report
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A fresh lab, gone with the test. Its record is kept when the test fails, or where one asks for records.
+
+    They go below --patchbay-outdir, else $PATCHBAY_OUTDIR, else pytest's own directory for temporary files.
+    """
+    asked = request.config.getoption("--patchbay-outdir") or os.environ.get("PATCHBAY_OUTDIR")
+    base = Path(asked) if asked else tmp_path_factory.getbasetemp() / "patchbay"
+    made = Lab(label=request.node.name, outdir_base=base)
+    assert made.outdir is not None
+    request.node.stash.setdefault(_RECORDS, []).append(made.outdir)
+    yield made
+    reports = request.node.stash.get(_REPORTS, {})
+    has_failed = any(report.failed for report in reports.values())
+    made.close("failed" if has_failed else "success")
+    if not asked and not has_failed:
+        shutil.rmtree(made.outdir)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SimFile | None:
+    if file_path.suffix != ".toml" or not parent.config.getini("patchbay_sims"):
+        return None
+    named = {Path(argument.partition("::")[0]).absolute() for argument in parent.config.args}
+    return SimFile.from_parent(parent, path=file_path) if file_path in named or _is_sim(file_path) else None
+
+
+class SimFile(pytest.File):
+    """A file of a sim: a test for each of its variants."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        try:
+            plans = load([self.path], cwd=self.config.rootpath).plans
+        except InputError as error:
+            raise self.CollectError(str(error)) from error
+        return [SimItem.from_parent(self, name=plan.name, plan=plan) for plan in plans]
+
+
+class SimItem(pytest.Item):
+    """One variant of a sim, run as the command line runs it, from pytest's root directory."""
+
+    def __init__(self, *, plan: Plan, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._plan = plan
+
+    def runtest(self) -> None:
+        """Raises SimFailed with what patchbay shows."""
+        matrix = [f"--matrix={axis}={value}" for axis, value in self._plan.matrix.items()]
+        asked = self.config.getoption("--patchbay-outdir") or os.environ.get("PATCHBAY_OUTDIR")
+        kept = ["--work-dir", str(Path(asked).absolute())] if asked else []
+        argv = [sys.executable, "-m", "patchbay_runner", "run", str(self.path), *matrix, *kept, "--jobs=1"]
+        done = subprocess.run(
+            argv, cwd=self.config.rootpath, capture_output=True, text=True, errors="replace", check=False
+        )
+        if done.returncode != 0:
+            raise SimFailed(done.returncode, done.stdout + done.stderr)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, SimFailed):
+            return excinfo.value.shown
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self._plan.name
+
+
+class SimFailed(Exception):
+    """A sim did not pass. `status` is the command's exit code, `shown` what it said."""
+
+    def __init__(self, status: int, shown: str) -> None:
+        self.status = status
+        self.shown = shown
+        super().__init__(f"patchbay ended with {status}")
+
+
+def _is_sim(path: Path) -> bool:
+    """Whether a file that nobody named is a sim: others have TOML files of their own lying about."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError):
+        return False
+    return "step" in document and bool(document.keys() & {"sim", "router", "device", "extends"})
+
+
+def _why_not(config: pytest.Config) -> str:
+    """Why labs cannot run here, "" when they can; found out once."""
+    if _UNFIT not in config.stash:
+        try:
+            Lab().close()
+        except HostError as error:
+            config.stash[_UNFIT] = f"labs cannot run here: {error} (patchbay doctor says more)"
+        else:
+            config.stash[_UNFIT] = ""
+    return config.stash[_UNFIT]

@@ -1,0 +1,123 @@
+"""The pytest plugin in projects of its users: an outer pytest looks at what an inner one says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SIM = """\
+[sim]
+name = "reach"
+
+[matrix]
+nat = ["home", "none"]
+
+[[router]]
+name = "dc"
+
+[[router]]
+name = "edge"
+nat = "${matrix.nat}"
+
+[device.server.eth0]
+gateway = "dc"
+
+[device.laptop.eth0]
+gateway = "edge"
+
+[[step]]
+id = "look"
+device = "laptop"
+cmd = ["sh", "-c", "ping -c1 $NETSIM_IP_SERVER && test ${matrix.nat} = home"]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty one, which pytest takes for a project of its own."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return tmp_path
+
+
+def run(project: Path, *arguments: str) -> tuple[int, str]:
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={project}/tmp", *arguments]
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, timeout=100, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_fresh_lab_for_each_test_whose_record_is_kept_when_it_fails(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "def test_good(lab):\n"
+        "    assert lab.add_device('d', lab.add_router('r')).run(['hostname']).stdout == 'd\\n'\n"
+        "def test_bad(lab):\n"
+        "    lab.add_router('r').set_nat('home')\n"
+        "    assert lab.devices\n"
+    )
+    code, output = run(project)
+    assert code == 1, output
+    assert "1 failed, 1 passed" in output
+    (kept,) = (project / "tmp/patchbay").iterdir()
+    assert f"\n{kept}\n" in output
+    assert json.loads((kept / "state.json").read_text())["status"] == "failed"
+    events = [json.loads(line)["kind"] for line in (kept / "events.jsonl").read_text().splitlines()]
+    assert events == ["lab_created", "ix_created", "router_added", "nat_changed"]
+
+
+def test_records_of_all_labs_where_somebody_asks_for_them(project: Path) -> None:
+    (project / "test_it.py").write_text("def test_good(lab):\n    lab.add_router('r')\n")
+    assert run(project, "--patchbay-outdir=records")[0] == 0
+    (kept,) = (project / "records").iterdir()
+    assert kept.name.endswith("-test_good")
+    assert json.loads((kept / "state.json").read_text())["status"] == "success"
+
+
+def test_modes_and_presets_are_parameters(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.nat_modes('home', 'cgnat')\n"
+        "@pytest.mark.link_presets('wifi')\n"
+        "def test_some(nat_mode, link_preset): pass\n"
+        "def test_all(nat_mode): pass\n"
+        "@pytest.mark.needs_labs\n"
+        "def test_needy(): pass\n"
+    )
+    code, output = run(project, "-v")
+    assert code == 0, output
+    assert "test_some[wifi-home]" in output or "test_some[home-wifi]" in output
+    assert "test_all[full-cone]" in output
+    assert "9 passed" in output
+
+
+def test_sims_are_tests_one_for_each_variant(project: Path) -> None:
+    (project / "sims").mkdir()
+    (project / "sims/reach.toml").write_text(SIM)
+    (project / "other.toml").write_text("[tool]\nstep = 1\n")
+    code, output = run(project, "-v")
+    assert code == 1, output
+    assert "sims/reach.toml::reach-home PASSED" in output
+    assert "sims/reach.toml::reach-none FAILED" in output
+    assert "1 failed, 1 passed" in output
+    assert "look" in output.partition("FAILURES")[2]
+
+
+def test_a_sim_that_is_wrong_is_an_error_with_its_line(project: Path) -> None:
+    (project / "reach.toml").write_text(SIM.replace('name = "edge"', 'name = "edge"\nnut = "home"'))
+    code, output = run(project, "reach.toml")
+    assert code == 2, output
+    assert 'reach.toml:12: router[1].nut: unknown key "nut" (did you mean "nat"?)' in output
+
+
+def test_it_works_beside_xdist(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('number', range(4))\n"
+        "def test_good(lab, number):\n"
+        "    lab.add_device('d', lab.add_router('r')).run(['true'])\n"
+    )
+    code, output = run(project, "-n2", "-q")
+    assert code == 0, output
+    assert "4 passed" in output
