@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from typing import Any
 
 from patchbay_runner.errors import HostError
 
@@ -12,16 +14,25 @@ _BACKLOG = 512
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 is any that is free. Raises HostError when it cannot be had."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return _listener(addresses[0])
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise HostError(f"cannot listen on {join_address(host, port)}: {reason}") from error
-    listener.listen(_BACKLOG)
+        elsewhere = f"--bind {join_address(host, 0)}, for any port that is free"
+        remedy = elsewhere if getattr(error, "errno", None) == errno.EADDRINUSE else ""
+        raise HostError(f"cannot listen on {join_address(host, port)}: {reason}", remedy) from error
+
+
+def _listener(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, _, place = address
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
