@@ -11,6 +11,7 @@ import msgspec
 
 from patchbay_runner.cli.streams import ForgivingOutput
 from patchbay_runner.errors import PatchbayError
+from patchbay_runner.model.recording import Failure
 from patchbay_runner.results.messages import Event
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.sim import SimRecord
@@ -81,6 +82,10 @@ class _JsonView:
             head = {"timestamp": event.timestamp, "kind": event.kind}
             self._lines.write("event", sim_dir=sim.directory.name, event={**head, **event.fields, **head})
         self._seen.happened(sim, events)
+
+    def paused(self, sim: SimRecord, failure: Failure, how: Sequence[str]) -> None:
+        """The event has said it."""
+        self._seen.paused(sim, failure, how)
 
     def ended(self, sim: SimRecord) -> None:
         """`sim_finished`, with what the manifest and sim.json say."""

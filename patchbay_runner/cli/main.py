@@ -31,6 +31,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 COMMANDS = {
     "init": "patchbay_runner.cli.init",
     "run": "patchbay_runner.cli.run",
+    "inspect": "patchbay_runner.cli.inspect",
+    "run-in": "patchbay_runner.cli.run_in",
+    "shell": "patchbay_runner.cli.shell",
+    "ps": "patchbay_runner.cli.ps",
     "plan": "patchbay_runner.cli.plan",
     "prepare": "patchbay_runner.cli.prepare",
     "cache": "patchbay_runner.cli.cache",

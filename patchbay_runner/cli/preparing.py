@@ -94,7 +94,7 @@ def ready_binaries(
         may_build=may_build,
         user=(owner.uid, owner.gid) if owner else None,
     )
-    with _without_trace_of_threads(), _signals_interrupt(), open_progress() as progress:
+    with _without_trace_of_threads(), signals_interrupt(), open_progress() as progress:
         return resolve(plans, options, progress)
 
 
@@ -114,7 +114,7 @@ def _without_trace_of_threads() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """SIGTERM and SIGHUP count as Ctrl-C: what is being built is ended, not left behind. nohup is respected."""
 
     def interrupt(_signum: int, _frame: FrameType | None) -> None:

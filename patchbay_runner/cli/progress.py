@@ -34,6 +34,9 @@ class View(Protocol):
     def happened(self, sim: SimRecord, events: Sequence[Event]) -> None:
         """Events of a running sim."""
 
+    def paused(self, sim: SimRecord, failure: Failure, how: Sequence[str]) -> None:
+        """A sim has failed and waits for people; `how` tells them what to do."""
+
     def ended(self, sim: SimRecord) -> None:
         """A sim is over; its verdict is known."""
 
@@ -105,6 +108,13 @@ class Lines:
     def print_note(self, text: str) -> None:
         self.console.print(Text(printable(text), "dim"), soft_wrap=True)
 
+    def print_paused(self, sim: SimRecord, failure: Failure, how: Sequence[str]) -> None:
+        reason = printable(failure.message).partition("\n")[0][:_LONGEST_REASON]
+        place = failure_place(failure, len(sim.state.plan.steps))
+        self._print(sim, Text.assemble(verdict_text(Status.ERROR), f" {place}: {reason}; its network stays up"))
+        for line in how:
+            self.console.print(Text(f"  {printable(line)}"), soft_wrap=True)
+
     def print_stopping(self) -> None:
         self.console.print("stopping; once more ends it at once", style="yellow")
 
@@ -131,6 +141,10 @@ class PlainView:
         self._lines.print_events(sim, events)
         if any(event.kind == "step_started" for event in events):
             self._said_s[id(sim)] = sim.state.elapsed_s
+
+    def paused(self, sim: SimRecord, failure: Failure, how: Sequence[str]) -> None:
+        """Prints what to do."""
+        self._lines.print_paused(sim, failure, how)
 
     def ended(self, sim: SimRecord) -> None:
         """Prints the verdict."""
@@ -177,6 +191,10 @@ class LiveView:
         """Prints what --verbose asks for; the running step is drawn by the next tick."""
         self._lines.print_events(sim, events)
 
+    def paused(self, sim: SimRecord, failure: Failure, how: Sequence[str]) -> None:
+        """Prints what to do."""
+        self._lines.print_paused(sim, failure, how)
+
     def ended(self, sim: SimRecord) -> None:
         """Prints the verdict."""
         self._lines.print_ended(sim)
@@ -219,7 +237,13 @@ class LiveView:
 def _running_cells(state: SimState) -> list[Text]:
     total = len(state.plan.steps)
     at = f"{min(state.steps_done + 1, total)}/{total}"
-    step = action_text(state.step) if state.step else ("building the network" if not state.steps_done else "")
+    step = (
+        "paused"
+        if state.is_paused
+        else action_text(state.step)
+        if state.step
+        else ("building the network" if not state.steps_done else "")
+    )
     step += f" and {state.steps_beside} more" if state.steps_beside else ""
     # Cut by the text: a column that may not wrap takes its share of a narrow screen from the others.
     name, step_cell = (Text(*cell, no_wrap=True, overflow="ellipsis") for cell in ((state.plan.title, "bold"), (step,)))

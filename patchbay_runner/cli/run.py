@@ -81,6 +81,12 @@ _MOST_ATTEMPTS = 100_000
     is_flag=True,
     help="Prints what happens as JSON lines; what people read goes to standard error.",
 )
+@click.option(
+    "--pause-on-failure",
+    "is_pausing",
+    is_flag=True,
+    help="Leaves the network of a sim that failed up for `patchbay run-in`, until a key is pressed.",
+)
 @shard_options
 @junit_option
 @click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, until Ctrl-C.")
@@ -105,6 +111,7 @@ def run(
     capture_bytes: int | None,
     is_verbose: bool,
     as_json: bool,
+    is_pausing: bool,
     shard: Shard | None,
     earlier_runs: tuple[Path, ...],
     junit: Path | None,
@@ -116,6 +123,8 @@ def run(
     """Runs SIMS: files, directories or globs of TOML files; those that patchbay.toml names by default."""
     if bind and not is_opening:
         raise click.UsageError("--bind says where --open serves the page, and --open is missing")
+    if is_pausing and cluster is not None:
+        raise click.UsageError("--pause-on-failure waits for people on this machine, and --cluster runs sims on others")
     settings = read_project(project_root, Path.cwd())
     loaded = load(sims or settings.simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
@@ -151,7 +160,8 @@ def run(
             if json_lines:
                 json_lines.begin(directory)
             limit_s = settings.timeout_s if timeout_s is None else timeout_s
-            sim_jobs = _sim_jobs(directory, binaries, project_root.resolve(), limit_s, owner)
+            root = project_root.resolve()
+            sim_jobs = _sim_jobs(directory, binaries, root, limit_s, owner, is_pausing=is_pausing)
             job_number = _job_count(jobs or settings.jobs, len(plans)) if is_run_here else _job_limit(jobs, len(plans))
             pace = Pace(jobs=job_number, is_failing_fast=is_failing_fast)
             scheduler = Scheduler(
@@ -173,6 +183,8 @@ def _sim_jobs(
     project_root: Path,
     timeout_s: float | None,
     owner: Owner | None,
+    *,
+    is_pausing: bool,
 ) -> list[SimJob]:
     return [
         SimJob(
@@ -182,6 +194,7 @@ def _sim_jobs(
             binaries=paths,
             timeout_s=timeout_s,
             owner=owner,
+            is_pausing=is_pausing,
         )
         for sim, paths in zip(directory.sims, binaries, strict=True)
     ]

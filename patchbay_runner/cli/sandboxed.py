@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,10 @@ INTERRUPTED = Failure(phase="interrupted", message="interrupted")
 
 
 class SimJob(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a sandbox is told. `directory` is the sim's; `binaries` maps names to absolute paths."""
+    """All that a sandbox is told. `directory` is the sim's; `binaries` maps names to absolute paths.
+
+    `is_pausing` leaves a failed sim's network up until a `Resume`.
+    """
 
     plan: Plan
     directory: str
@@ -41,6 +45,7 @@ class SimJob(msgspec.Struct, frozen=True, kw_only=True):
     binaries: dict[str, str]
     timeout_s: float | None
     owner: Owner | None
+    is_pausing: bool = False
 
 
 def probe_netem(_context: SandboxContext) -> int:
@@ -53,7 +58,10 @@ class _Interrupted(BaseException):
 
 
 def run_sim(context: SandboxContext) -> int:
-    """The sandbox's entry. The verdict goes to the parent through the first descriptor."""
+    """The sandbox's entry. The verdict goes to the parent through the first descriptor.
+
+    A second one, if there is one, is a listening socket for those who want to look inside.
+    """
     job = msgspec.json.decode(context.payload, type=SimJob)
     recorder = SandboxRecorder(Path(job.directory), context.fds[0], job.owner)
     recorder.finished(_carry_out(job, recorder, context))
@@ -95,9 +103,11 @@ async def _run_steps(
         environment=agent.environment,
         binaries=job.binaries,
         timeout_s=job.timeout_s,
+        pause=agent.resumed.wait if job.is_pausing else None,
     )
     steps = asyncio.create_task(_begin_and_run(job.plan, lab, recorder, options))
-    serving = asyncio.create_task(agent.serve(context.control))
+    serving = [asyncio.create_task(agent.serve(context.control))]
+    serving += [asyncio.create_task(agent.listen(socket.socket(fileno=fd))) for fd in context.fds[1:]]
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, steps.cancel)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
@@ -105,7 +115,8 @@ async def _run_steps(
     except asyncio.CancelledError:
         return INTERRUPTED
     finally:
-        serving.cancel()
+        for task in serving:
+            task.cancel()
 
 
 async def _begin_and_run(plan: Plan, lab: Lab, recorder: SandboxRecorder, options: RunOptions) -> Failure | None:

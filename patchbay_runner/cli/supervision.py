@@ -112,6 +112,7 @@ class Supervisor:
         # What the steps of `on_failure` add to the deadlines below.
         self._late_s = ON_FAILURE_LATE_S if record.state.plan.on_failure else 0.0
         self._is_overdue = False
+        self._overdue: asyncio.TimerHandle | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
     async def watch(self, on_events: Callable[[list[Event]], None]) -> None:
@@ -126,12 +127,22 @@ class Supervisor:
             if self._interruption.is_stopping:
                 self._interrupt()
             if self._timeout_s is not None:
-                self._later(self._timeout_s + _TIMEOUT_GRACE_S + self._late_s, self._end_overdue)
+                self._expect_end(self._timeout_s)
             await self._read_until_end(on_events)
             ended = self._sandbox.wait(_FINISHED_GRACE_S)
             self._record.end(self._failure_of(ended))
         if isinstance(ended.error, HostError):
             raise ended.error
+
+    def set_paused(self, is_paused: bool) -> None:
+        """Notes whether the sim waits for people, who have all the time in the world. Then only its end is left."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+            if not is_paused:
+                self._expect_end(0.0)
+
+    def _expect_end(self, timeout_s: float) -> None:
+        self._overdue = self._later(timeout_s + _TIMEOUT_GRACE_S + self._late_s, self._end_overdue)
 
     async def _read_until_end(self, on_events: Callable[[list[Event]], None]) -> None:
         end = self._sandbox.fileno()
@@ -166,8 +177,10 @@ class Supervisor:
         self._is_overdue = True
         self._sandbox.kill()
 
-    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._timers.append(asyncio.get_running_loop().call_later(delay_s, action))
+    def _later(self, delay_s: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        timer = asyncio.get_running_loop().call_later(delay_s, action)
+        self._timers.append(timer)
+        return timer
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:

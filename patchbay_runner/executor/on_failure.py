@@ -13,10 +13,10 @@ from patchbay_runner.model.recording import Failure
 from patchbay_runner.model.steps import Step
 
 
-async def carry_out_on_failure(session: Session, failure: Failure) -> None:
+async def carry_out_on_failure(session: Session, failure: Failure) -> bool:
     """Carries out all of them; one that fails is told, and keeps neither the others nor the sim's end from coming.
 
-    They share the time: each may take an even part of what those before it left. A cancellation ends them.
+    They share the time: each may take an even part of what those before it left. A cancellation ends them: False.
     """
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + _patience_s(session, failure)
@@ -27,6 +27,8 @@ async def carry_out_on_failure(session: Session, failure: Failure) -> None:
             await asyncio.gather(*[_attempt(session, position, steps[position], share_s) for position in block])
     except asyncio.CancelledError:
         accept_cancellation()
+        return False
+    return True
 
 
 def accept_cancellation() -> None:

@@ -14,6 +14,7 @@ from patchbay_runner.executor.blocks import blocks, carry_out_block
 from patchbay_runner.executor.ending import end_processes
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.on_failure import accept_cancellation, carry_out_on_failure
+from patchbay_runner.executor.pausing import pause
 from patchbay_runner.executor.session import RunOptions, Session
 from patchbay_runner.executor.stepping import describe
 from patchbay_runner.model.plan import Plan
@@ -31,8 +32,8 @@ async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: Ru
     with _watching_callbacks(session):
         try:
             failure = await _steps(session)
-            if failure is not None:
-                await carry_out_on_failure(session, failure)
+            if failure is not None and await carry_out_on_failure(session, failure):
+                await pause(session, failure)
         finally:
             await end_processes(session.processes.values(), options.grace_s)
             session.stop_ticking()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ _TICK_S = 0.5
 class RunOptions:
     """How to run a plan. `binaries` holds resolved paths; `timeout_s` None lets the sim take as long as it takes.
 
-    `grace_s` is how long programs have between SIGTERM and SIGKILL when the sim ends.
+    `grace_s` is how long programs have between SIGTERM and SIGKILL when the sim ends. `pause` is awaited when the sim
+    has failed, with its network and programs as they are.
     """
 
     project_root: Path
@@ -39,6 +40,7 @@ class RunOptions:
     binaries: Mapping[str, str]
     timeout_s: float | None = None
     grace_s: float = 1.0
+    pause: Callable[[], Awaitable[object]] | None = None
 
 
 class Session:

@@ -15,7 +15,7 @@ from patchbay_runner.kernel import syscalls
 
 
 def own_namespace(kind: str) -> int:
-    """A close-on-exec descriptor of the calling thread's own namespace: "net", "mnt" or "uts"."""
+    """A close-on-exec descriptor of the calling thread's own namespace, such as "net", "mnt" or "uts"."""
     path = f"/proc/thread-self/ns/{kind}"
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

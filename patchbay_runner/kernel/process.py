@@ -102,7 +102,7 @@ def start(
             home = Home.here()
             stack.callback(home.close)
         stack.enter_context(entered_view(view, home))
-        _change_directory(cwd)
+        change_directory(cwd)
         program = find_program(argv[0], env)
         if nofile is not None:
             stack.enter_context(_open_file_limit(nofile))
@@ -112,7 +112,7 @@ def start(
                 program, list(argv), env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
             )
         except OSError as error:
-            raise _start_error(program, error) from error
+            raise start_error(program, error) from error
 
 
 def find_program(name: str, env: Mapping[str, str]) -> str:
@@ -175,7 +175,8 @@ def wait(pid: int, timeout_s: float | None = None) -> int | None:
         os.close(pidfd)
 
 
-def _change_directory(cwd: str) -> None:
+def change_directory(cwd: str) -> None:
+    """chdir(2). Raises StepError."""
     try:
         os.chdir(cwd)
     except OSError as error:
@@ -209,7 +210,8 @@ def _lifted(stack: ExitStack, stdio: Sequence[int]) -> list[int]:
     return lifted
 
 
-def _start_error(program: str, error: OSError) -> Exception:
+def start_error(program: str, error: OSError) -> Exception:
+    """What the kernel's refusal to execute a program means."""
     match error.errno:
         case errno.ENOENT if Path(program).exists():
             return CommandNotFound(f"{program}: its interpreter {_interpreter(program)}is not there")

@@ -6,12 +6,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from patchbay_runner.errors import LabError, PatchbayError
+from patchbay_runner.kernel.namespaces import own_namespace
 from patchbay_runner.kernel.process import reap, signal_group
 from patchbay_runner.kernel.sandbox import SandboxContext
 from patchbay_runner.lab import commands
@@ -51,10 +53,34 @@ _CHANGES: dict[type[Any], Callable[..., Awaitable[None] | None]] = {
 
 
 def serve_lab(context: SandboxContext) -> int:
-    """A sandbox entry: a lab that is built and driven by commands alone."""
+    """A sandbox entry: a lab that is built and driven by commands alone.
+
+    A descriptor, if there is one, is a listening socket for those who come later.
+    """
     agent = Agent(program_environment(os.environ), LabOptions(open_files=context.open_files))
-    asyncio.run(agent.serve(context.control))
+    asyncio.run(_serve(agent, context))
     return 0
+
+
+async def _serve(agent: Agent, context: SandboxContext) -> None:
+    """Until the control socket's other end is closed. Raises what a callback of the loop raised: a link's end, say."""
+    loop = asyncio.get_running_loop()
+    serving = asyncio.create_task(agent.serve(context.control))
+    defects: list[BaseException] = []
+
+    def stop(_: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+        defects.append(told.get("exception") or RuntimeError(told["message"]))
+        serving.cancel()
+
+    loop.set_exception_handler(stop)
+    listeners = [asyncio.create_task(agent.listen(socket.socket(fileno=fd))) for fd in context.fds]
+    try:
+        await serving
+    except asyncio.CancelledError:
+        raise defects[0] from None
+    finally:
+        for listening in listeners:
+            listening.cancel()
 
 
 class Agent:
@@ -64,6 +90,11 @@ class Agent:
         self.environment = environment
         self._options = options
         self._lab = lab
+        # Set by the command of that name.
+        self.resumed = asyncio.Event()
+        self._built = asyncio.Event()
+        if lab is not None:
+            self._built.set()
         self._connections: set[asyncio.Task[None]] = set()
         self._handlers: dict[type[Any], Callable[[Any, tuple[int, ...]], Coroutine[Any, Any, Answer]]] = {
             commands.Build: self._build,
@@ -71,6 +102,9 @@ class Agent:
             commands.Wait: self._wait,
             commands.Signal: self._signal,
             commands.Socket: self._socket,
+            commands.Enter: self._enter,
+            commands.Views: self._views,
+            commands.Resume: self._resume,
             commands.State: self._state,
             commands.Connect: self._connect,
             **dict.fromkeys(_CHANGES, self._change),
@@ -100,6 +134,18 @@ class Agent:
                 finally:
                     _close(answered)
 
+    async def listen(self, listener: socket.socket) -> None:
+        """Serves whoever connects once there is a network, until it is cancelled."""
+        with listener:
+            await self._built.wait()
+            listener.setblocking(False)
+            while True:
+                await _readable(listener.fileno())
+                with suppress(BlockingIOError, ConnectionAbortedError):
+                    connection, _ = listener.accept()
+                    connection.setblocking(True)
+                    self._serve_beside(connection)
+
     async def _answer(self, command: commands.AnyCommand, fds: tuple[int, ...]) -> Answer:
         try:
             return await self._handlers[type(command)](command, fds)
@@ -118,6 +164,7 @@ class Agent:
             raise LabError("the network is built already")
         self._lab = Lab.build(command.topology, msgspec.structs.replace(self._options, seed=command.seed))
         await self._lab.begin()
+        self._built.set()
         return commands.NodeList(self._lab.state()), ()
 
     async def _spawn(self, command: commands.Spawn, fds: tuple[int, ...]) -> Answer:
@@ -155,6 +202,20 @@ class Agent:
         made = self.lab.socket(command.node, _FAMILIES[command.family], _KINDS[command.kind], command.protocol)
         return commands.Done(), (made.detach(),)
 
+    async def _enter(self, command: commands.Enter, _: tuple[int, ...]) -> Answer:
+        view = self.lab.view(command.node)
+        environment = {**self.lab.variables(), **self.lab.node_environment(command.node)}
+        assert view.utsns is not None and view.mntns is not None
+        own = [own_namespace(kind) for kind in ("user", "pid", "ipc")]
+        return commands.Entered(environment), (*own, *map(os.dup, (view.utsns, view.netns, view.mntns)))
+
+    async def _views(self, _command: commands.Views, _: tuple[int, ...]) -> Answer:
+        return commands.ViewList(self.lab.views()), ()
+
+    async def _resume(self, _command: commands.Resume, _: tuple[int, ...]) -> Answer:
+        self.resumed.set()
+        return _DONE
+
     async def _change(self, command: commands.Change, _: tuple[int, ...]) -> Answer:
         changing = _CHANGES[type(command)](self.lab, *msgspec.structs.astuple(command))
         if changing is not None:
@@ -167,10 +228,18 @@ class Agent:
 
     async def _connect(self, _command: commands.Connect, _: tuple[int, ...]) -> Answer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        task = asyncio.get_running_loop().create_task(self.serve(ours))
+        self._serve_beside(ours)
+        return commands.Done(), (theirs.detach(),)
+
+    def _serve_beside(self, connection: socket.socket) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve_guest(connection))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        return commands.Done(), (theirs.detach(),)
+
+    async def _serve_guest(self, connection: socket.socket) -> None:
+        """A guest's connection may break, and what it sends may be anything: that is not the lab's concern."""
+        with suppress(OSError, ValueError):
+            await self.serve(connection)
 
 
 async def _readable(fd: int) -> None:

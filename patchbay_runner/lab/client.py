@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any, TypeVar
 
 from patchbay_runner import errors
+from patchbay_runner.kernel.entering import Place
 from patchbay_runner.lab import commands
 from patchbay_runner.lab.commands import Family
 from patchbay_runner.model.topology import Topology
@@ -87,6 +88,11 @@ class LabClient:
         command = commands.Socket(node, family, kind, protocol)  # type: ignore[arg-type]  # the agent checks it
         _, fds = self._exchange(command, (), commands.Done)
         return sockets.socket(_FAMILIES[family], _KINDS[kind], protocol, fileno=fds[0])
+
+    def enter(self, node: str) -> tuple[Place, dict[str, str]]:
+        """The way into a node for `run_inside`, and what the lab adds to the environment of its programs."""
+        entered, fds = self._exchange(commands.Enter(node), (), commands.Entered)
+        return Place(*fds), entered.env
 
     def popen(
         self,

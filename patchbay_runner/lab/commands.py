@@ -91,6 +91,23 @@ class RemoveRouter(Command, frozen=True):
     router: str
 
 
+class Enter(Command, frozen=True):
+    """Asks for the way into a node, for a program that somebody starts from outside on a terminal of their own.
+
+    Replies `Entered` with six descriptors: the user, PID, IPC, UTS, network and mount namespaces.
+    """
+
+    node: str
+
+
+class Views(Command, frozen=True):
+    """Asks which programs are whose. Replies `ViewList`."""
+
+
+class Resume(Command, frozen=True):
+    """Lets a sim that waits because it failed go on to its end. Replies `Done`, also when none waits."""
+
+
 class LinkDown(Command, frozen=True):
     """Takes a device's interface down. Replies `Done`."""
 
@@ -251,7 +268,7 @@ Change = (
     | RestoreRegionLink
     | SetNames
 )
-AnyCommand = Build | Spawn | Wait | Signal | Socket | Change | State | Connect
+AnyCommand = Build | Spawn | Wait | Signal | Socket | Enter | Views | Resume | Change | State | Connect
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="reply", tag=str.lower):
@@ -280,6 +297,18 @@ class NodeList(Reply, frozen=True):
     state: dict[str, Any]
 
 
+class Entered(Reply, frozen=True):
+    """`env` is what the lab gives every program of the node."""
+
+    env: dict[str, str]
+
+
+class ViewList(Reply, frozen=True):
+    """Nodes in which something was started, each with the inode of the mount namespace that its programs have."""
+
+    mounts: dict[str, int]
+
+
 class Refused(Reply, frozen=True):
     """The command failed. `kind` names the class of the error in `errors.py`."""
 
@@ -287,7 +316,7 @@ class Refused(Reply, frozen=True):
     message: str
 
 
-AnyReply = Done | Started | Exited | NodeList | Refused
+AnyReply = Done | Started | Exited | NodeList | Entered | ViewList | Refused
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.capture import Keeper
 from patchbay_runner.kernel.files import FileVersion, file_version
 from patchbay_runner.kernel.listening import listeners
-from patchbay_runner.kernel.namespaces import entered, new_uts_namespace
+from patchbay_runner.kernel.namespaces import entered, namespace_id, new_uts_namespace
 from patchbay_runner.kernel.process import Home, NodeView, entered_view, start
 from patchbay_runner.lab import replan
 from patchbay_runner.lab.device_changes import DeviceChanges
@@ -166,6 +166,14 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
                 nofile=self._options.open_files,
                 home=self._home,
             )
+
+    def view(self, node: str) -> NodeView:
+        """The namespaces of a node that programs are in; the lab keeps the descriptors."""
+        return self._view(node)
+
+    def views(self) -> dict[str, int]:
+        """Nodes in which something was started, each with the inode of its programs' mount namespace."""
+        return {node: namespace_id(view.mntns) for node, view in self._views.items() if view.mntns is not None}
 
     def socket(self, node: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A socket that lives in the node's network, usable from anywhere."""

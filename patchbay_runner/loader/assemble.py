@@ -15,6 +15,7 @@ from patchbay_runner.loader.binaries import binary, prepare
 from patchbay_runner.loader.changes import is_changing, network_after
 from patchbay_runner.loader.counts import NONE_COUNTED, RECORDING, Counted, Part, Placed, instances_of, place
 from patchbay_runner.loader.diagnostics import Report, VariantReport
+from patchbay_runner.loader.discover import is_sim
 from patchbay_runner.loader.documents import Reader
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.matrix import Variant, expand, names
@@ -45,7 +46,7 @@ def assemble(source: Source, reader: Reader, report: Report) -> list[Plan]:
     """The plans of a sim file, in the order of its matrix; problems go to `report`."""
     check_definitions(source.definitions, report)
     variants = expand(source.matrix, report)
-    if not source.steps:
+    if not source.steps and is_sim(source.document):
         report.warn(source.document.root, "the sim has no steps")
     assembler = _Assembler(source, reader)
     given = [assembler.sim_table(variant, index) for index, variant in enumerate(variants)]

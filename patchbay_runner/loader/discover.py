@@ -42,6 +42,23 @@ def discover(inputs: Sequence[Path | str], reader: Reader, report: Report) -> li
     return list(sims.values())
 
 
+def find_one(given: Path, reader: Reader, report: Report) -> list[Document]:
+    """The document of one file that describes a network: a sim's or a topology's; none when it is wrong."""
+    found = _find(str(given), reader.cwd, report)
+    if found is None:
+        return []
+    if not found.named:
+        report.file_error(str(given), "this does not name a file", "one sim or topology file")
+        return []
+    document = reader.read(found.files[0])
+    if document is None:
+        return []
+    if not is_sim(document) and not document.table.keys() & {"router", "device"}:
+        report.file_error(document.file, "there is no network in this file", "a sim, or [[router]] and [device.*]")
+        return []
+    return [document]
+
+
 def is_sim(document: Document) -> bool:
     """Whether a document is a sim; what is not is a library of definitions or a topology."""
     return "sim" in document.table or "step" in document.table

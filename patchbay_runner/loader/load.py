@@ -10,8 +10,8 @@ import msgspec
 from patchbay_runner.errors import Diagnostic, InputError
 from patchbay_runner.loader.assemble import assemble
 from patchbay_runner.loader.diagnostics import Report
-from patchbay_runner.loader.discover import discover
-from patchbay_runner.loader.documents import Reader
+from patchbay_runner.loader.discover import discover, find_one
+from patchbay_runner.loader.documents import Document, Reader
 from patchbay_runner.loader.extends import resolve
 from patchbay_runner.model.plan import Plan
 
@@ -31,7 +31,17 @@ def load(inputs: Sequence[Path | str], *, cwd: Path) -> Loaded:
     """
     report = Report()
     reader = Reader(cwd, report)
-    documents = discover(inputs, reader, report)
+    return _load(discover(inputs, reader, report), reader, report)
+
+
+def load_network(path: Path, *, cwd: Path) -> Loaded:
+    """Reads one sim or topology file, which becomes a sim without steps. Raises InputError as `load` does."""
+    report = Report()
+    reader = Reader(cwd, report)
+    return _load(find_one(path, reader, report), reader, report)
+
+
+def _load(documents: Sequence[Document], reader: Reader, report: Report) -> Loaded:
     sources = [resolve(document, reader, report) for document in documents]
     plans = [plan for source in sources for plan in assemble(source, reader, report)]
     if report.errors:

@@ -33,6 +33,7 @@ class SimState:
         self.is_finished = False
         # The steps of `on_failure` that failed: told beside the failure, never instead of it.
         self.notes: list[documents.SimError] = []
+        self.is_paused = False
         # The steps that run, with when each began, by whether they are of `on_failure` and their number.
         self._running: dict[tuple[bool, int], tuple[dict[str, Any], float]] = {}
         self.steps_done = 0
@@ -185,6 +186,8 @@ class SimState:
             self._running.pop(_step_key(event), None)
             if event.fields.get("on_failure"):
                 self.notes.append(_error(msgspec.convert(event.fields, Failure)))
+        elif event.kind in ("sim_paused", "sim_resumed"):
+            self.is_paused = event.kind == "sim_paused"
         elif event.kind == "nat64_statistics":
             self._nat64[event.fields["router"]] = {
                 name: count for name, count in event.fields.items() if name != "router"

@@ -130,12 +130,12 @@ def test_the_tab_key_of_bash(project: Path) -> None:
         terminal.type('eval "$(patchbay completion bash)"; echo loa""ded\n')
         terminal.until("loaded")
         terminal.screen = ""
-        terminal.type("patchbay ru\t")
-        terminal.until("patchbay run ")
+        terminal.type("patchbay pl\t")
+        terminal.until("patchbay plan ")
         terminal.type("si\t")
-        terminal.until("run sims/")
+        terminal.until("plan sims/")
         terminal.type("ping-n\t")
-        terminal.until("run sims/ping-nat.toml ")
+        terminal.until("plan sims/ping-nat.toml ")
     finally:
         terminal.close()
 

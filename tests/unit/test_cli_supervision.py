@@ -72,8 +72,9 @@ class Watched:
         error: Exception | None = None,
         timeout_s: float | None = None,
         meanwhile: Callable[[Interruption], None] | None = None,
+        paused_s: float | None = None,
     ) -> None:
-        asyncio.run(asyncio.wait_for(self._watch(script, error, timeout_s, meanwhile), 10))
+        asyncio.run(asyncio.wait_for(self._watch(script, error, timeout_s, meanwhile, paused_s), 10))
 
     async def _watch(
         self,
@@ -81,6 +82,7 @@ class Watched:
         error: Exception | None,
         timeout_s: float | None,
         meanwhile: Callable[[Interruption], None] | None,
+        paused_s: float | None,
     ) -> None:
         reader, writer = supervision.make_pipe()
         sandbox = FakeSandbox(script, writer, error, self.asked)
@@ -88,6 +90,9 @@ class Watched:
         if meanwhile:
             asyncio.get_running_loop().call_later(0.1, meanwhile, self.interruption)
         supervisor = Supervisor(cast("Sandbox", sandbox), reader, self.sim, self.interruption, timeout_s)
+        if paused_s is not None:
+            asyncio.get_running_loop().call_later(0.1, supervisor.set_paused, True)
+            asyncio.get_running_loop().call_later(0.1 + paused_s, supervisor.set_paused, False)
         try:
             await supervisor.watch(lambda events: None)
         finally:
@@ -141,6 +146,16 @@ def test_a_host_that_cannot_is_raised_after_it_is_recorded(watched: Watched) -> 
     with pytest.raises(HostError, match="no namespaces"):
         watched.watch("exit 1", error=HostError("no namespaces"))
     assert watched.phase == "host"
+
+
+def test_no_time_passes_for_a_sim_that_waits_for_people(watched: Watched) -> None:
+    watched.watch(f"sleep 0.9; echo '{FINISHED}'", timeout_s=0.2, paused_s=60.0)
+    assert (watched.phase, watched.asked) == (None, [])
+
+
+def test_a_sim_that_does_not_end_after_its_pause_is_killed(watched: Watched) -> None:
+    watched.watch("exec sleep 60", timeout_s=0.2, paused_s=0.6)
+    assert (watched.phase, watched.asked) == ("timeout", ["kill"])
 
 
 def test_one_request_to_stop_terminates(watched: Watched) -> None:
