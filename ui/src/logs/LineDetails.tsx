@@ -16,7 +16,7 @@ export interface LineDetailsProps {
 export function LineDetails({ line, start, hashOf, onClose }: LineDetailsProps) {
   const record = recordOfLine(line);
   const at = record?.at ?? null;
-  const t = at === null || start === null ? null : momentText(at - start);
+  const t = at === null ? null : momentText(at);
   return (
     <aside className="log-details" aria-label="The selected line">
       <div className="details-head">

@@ -81,7 +81,7 @@ function OneLog(props: TabProps & { entry: LogEntry }) {
   const { log, show, take } = control;
   const matches = useMatches(run, sim, path, query);
   const [top, setTop] = useState(0);
-  const problem = useJumpToMoment(props, start);
+  const problem = useJumpToMoment(props);
 
   const isOutside = selected !== null && !log.isLoading && !log.error && (selected < log.start || selected >= log.end);
   useEffect(() => {
@@ -166,15 +166,15 @@ function levelOf(line: Line): number {
 }
 
 /** Takes `t` of the address as the place in the log that has this time; says so when there is none. */
-function useJumpToMoment({ run, sim, params, setParams, entry }: TabProps & { entry: LogEntry }, start: number | null) {
+function useJumpToMoment({ run, sim, params, setParams, entry }: TabProps & { entry: LogEntry }) {
   const [problem, setProblem] = useState<string | null>(null);
-  const t = momentParam(params);
+  const at = momentParam(params.t);
   const { path, size } = entry;
   useEffect(() => {
-    if (t === null || start === null || size === 0) return;
+    if (at === null || size === 0) return;
     const abort = new AbortController();
-    const windowAt = (at: number, limit: number) => api.log(run, sim, path, { at }, limit, abort.signal);
-    offsetOfMoment(start + t, size, windowAt).then(
+    const windowAt = (byte: number, limit: number) => api.log(run, sim, path, { at: byte }, limit, abort.signal);
+    offsetOfMoment(at, size, windowAt).then(
       (offset) => {
         if (abort.signal.aborted) return;
         setProblem(offset === null ? "The lines of this log have no times, so it is shown from its beginning." : null);
@@ -187,6 +187,6 @@ function useJumpToMoment({ run, sim, params, setParams, entry }: TabProps & { en
     );
     return () => abort.abort();
     // The address is written once: what it says then must not start the search again.
-  }, [run, sim, path, size, t, start, setParams]);
+  }, [run, sim, path, size, at, setParams]);
   return problem;
 }

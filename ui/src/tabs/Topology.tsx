@@ -14,7 +14,7 @@ import { Graph } from "../topology/Graph";
 import { layoutOf } from "../topology/layout";
 import { ReplayBar } from "../topology/ReplayBar";
 import { sceneOf } from "../topology/scene";
-import { type Structure, structureOf } from "../topology/structure";
+import { idOfNode, type Structure, structureOf } from "../topology/structure";
 import type { TabProps } from "./contract";
 import "../styles/topology.css";
 
@@ -22,8 +22,7 @@ export function Topology({ record, isLive, params, setParams, hashOf }: TabProps
   const fed = useReplay(record.events);
   const replay = fed.sink;
   const span = useMemo(() => spanOf(record.events), [record.events]);
-  const [moment, setMoment] = useMoment(params, setParams);
-  const at = moment === null || !span ? null : span.start + moment;
+  const [at, setAt] = useMoment(params, setParams);
   const samples = useMemo(() => record.metrics.flatMap((line) => metricsSample(line) ?? []), [record.metrics]);
   const now = useMemo(() => labNow(fed.sink, record.state), [fed, record.state]);
   const scene = useMemo(() => {
@@ -35,8 +34,8 @@ export function Topology({ record, isLive, params, setParams, hashOf }: TabProps
     structureOf(replay.everything().routers.size ? replay.everything() : now, replay.attachments()),
   );
   const layout = useMemo(() => layoutOf(JSON.parse(structure) as Structure), [structure]);
-  const selected = params.sel ?? null;
-  const select = (id: string | null) => setParams({ sel: id }, "replace");
+  const selected = params.sel ?? (params.node === undefined ? null : idOfNode(now, params.node));
+  const select = (id: string | null) => setParams({ sel: id, node: null }, "replace");
   const ids = [...layout.boxes.keys()];
   const move = (by: number) => select(ids[(ids.indexOf(selected ?? "") + by + ids.length) % ids.length] ?? null);
   useShortcuts([
@@ -63,8 +62,8 @@ export function Topology({ record, isLive, params, setParams, hashOf }: TabProps
         <ReplayBar
           start={span.start}
           end={span.end}
-          moment={moment}
-          onMoment={setMoment}
+          moment={at === null ? null : at - span.start}
+          onMoment={(ms) => setAt(ms === null ? null : span.start + ms)}
           changes={replay.moments()}
           change={last && `${relative(last.at * 1000, span.start * 1000)} ${changeText(last)}`}
           isLive={isLive}

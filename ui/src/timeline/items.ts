@@ -58,7 +58,9 @@ export class TimelineItems {
     const item = this.openItem(this.aliases.get(other) ?? other);
     if (!item) return false;
     this.open.set(key, item.id);
-    this.byId.set(item.id, { ...item, detail: [...item.detail, ...detail] });
+    const known = new Set(item.detail.map((fact) => fact.join(" ")));
+    const fresh = detail.filter((fact) => !known.has(fact.join(" ")));
+    this.byId.set(item.id, { ...item, detail: [...item.detail, ...fresh] });
     return true;
   }
 

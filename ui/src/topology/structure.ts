@@ -31,6 +31,14 @@ export function nodeOfId(id: string): { kind: "ix" | "region" | "router" | "devi
   return match ? { kind: match[1] as "region" | "router" | "device", name: match[2] as string } : null;
 }
 
+/** The id of a node by the name that logs and events have for it; null when there is none. */
+export function idOfNode(lab: Lab, name: string): string | null {
+  if (lab.devices.has(name)) return deviceId(name);
+  if (lab.routers.has(name)) return routerId(name);
+  const region = [...lab.regions].find(([, each]) => each.router === name);
+  return region ? regionId(region[0]) : null;
+}
+
 /** The structure of a network whose devices have been plugged into `attachments` in the course of time. */
 export function structureOf(lab: Lab, attachments: ReadonlyMap<string, ReadonlySet<string>>): Structure {
   const plugged = (name: string): readonly string[] => {
