@@ -125,6 +125,8 @@ def run(
         raise click.UsageError("--bind says where --open serves the page, and --open is missing")
     if is_pausing and cluster is not None:
         raise click.UsageError("--pause-on-failure waits for people on this machine, and --cluster runs sims on others")
+    if patience_s is not None and cluster is None:
+        raise click.UsageError("--cluster-wait says how long --cluster waits, and --cluster is missing")
     settings = read_project(project_root, Path.cwd())
     loaded = load(sims or settings.simulations, cwd=Path.cwd())
     for warning in loaded.warnings:

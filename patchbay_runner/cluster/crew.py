@@ -79,7 +79,7 @@ class Crew:
         self._left_out: dict[str, str] = {}
         self._wishes: list[_Wish] = []
         self._is_closed = False
-        self._error: HostError | None = None
+        self._error: Exception | None = None
         self._limit = asyncio.Semaphore(_ADMITTED_AT_ONCE)
 
     async def watch(self) -> None:
@@ -95,7 +95,7 @@ class Crew:
                 if time.monotonic() - someone_s >= patience_s:
                     raise self._nobody()
                 await asyncio.sleep(_LOOK_S)
-        except HostError as error:
+        except Exception as error:  # noqa: BLE001 - those who wait would wait for ever: they raise it
             self._error = error
             for wish in self._wishes:
                 if not wish.seat.done():

@@ -59,7 +59,7 @@ class Cluster:
     async def workers(self) -> dict[str, DaskWorker]:
         """Who is there, by address."""
         try:
-            found = await self._scheduler().identity(n_workers=-1)
+            found = await self._scheduler().identity()
         except OSError as error:
             raise HostError(f"the Dask scheduler at {self.address} is gone: {_told(error)}") from error
         return {address: _worker(address, facts) for address, facts in found["workers"].items()}
