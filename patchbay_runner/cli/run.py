@@ -121,12 +121,9 @@ def run(
     patience_s: float | None,
 ) -> int:
     """Runs SIMS: files, directories or globs of TOML files; those that patchbay.toml names by default."""
-    if bind and not is_opening:
-        raise click.UsageError("--bind says where --open serves the page, and --open is missing")
-    if is_pausing and cluster is not None:
-        raise click.UsageError("--pause-on-failure waits for people on this machine, and --cluster runs sims on others")
-    if patience_s is not None and cluster is None:
-        raise click.UsageError("--cluster-wait says how long --cluster waits, and --cluster is missing")
+    _refuse_contradictions(
+        is_opening=is_opening, bind=bind, is_pausing=is_pausing, cluster=cluster, patience_s=patience_s
+    )
     settings = read_project(project_root, Path.cwd())
     loaded = load(sims or settings.simulations, cwd=Path.cwd())
     for warning in loaded.warnings:
@@ -177,6 +174,18 @@ def run(
                 json_lines.exit_code = code
         page.stay(interruption)
     return code
+
+
+def _refuse_contradictions(
+    *, is_opening: bool, bind: Address | None, is_pausing: bool, cluster: str | None, patience_s: float | None
+) -> None:
+    """Raises UsageError for options that make no sense together."""
+    if bind and not is_opening:
+        raise click.UsageError("--bind says where --open serves the page, and --open is missing")
+    if is_pausing and cluster is not None:
+        raise click.UsageError("--pause-on-failure waits for people on this machine, and --cluster runs sims on others")
+    if patience_s is not None and cluster is None:
+        raise click.UsageError("--cluster-wait says how long --cluster waits, and --cluster is missing")
 
 
 def _sim_jobs(
