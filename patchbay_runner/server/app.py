@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -130,7 +131,7 @@ async def _stream(request: Request) -> Response:
 def parse_query(kind: Any, request: Request) -> Any:
     """The parameters of a request as a record. Raises Refusal when they are not what it takes."""
     fields: dict[str, Any] = {}
-    lists = {field.name for field in msgspec.structs.fields(kind) if field.default == ()}
+    lists = _lists_of(kind)
     for name, value in request.query_params.multi_items():
         if name in lists:
             fields.setdefault(name, []).append(value)
@@ -142,6 +143,12 @@ def parse_query(kind: Any, request: Request) -> Any:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Refusal(400, str(error)) from error
+
+
+@functools.cache
+def _lists_of(kind: Any) -> frozenset[str]:
+    """The parameters that may be repeated."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.default == ())
 
 
 def _text(encoded: str) -> str:

@@ -93,9 +93,10 @@ def file_at(parent: int, name: str) -> Iterator[int | None]:
 def read_document(parent: int, name: str) -> bytes | None:
     """A whole document of a directory; None when there is none, or one that is no document of ours by its size."""
     with file_at(parent, name) as descriptor:
-        if descriptor is None or os.fstat(descriptor).st_size > MOST_DOCUMENT_BYTES:
+        size = os.fstat(descriptor).st_size if descriptor is not None else 0
+        if descriptor is None or size > MOST_DOCUMENT_BYTES:
             return None
-        return read_at(descriptor, 0, MOST_DOCUMENT_BYTES)
+        return read_at(descriptor, 0, size)  # documents are replaced as a whole, so this is all of it
 
 
 def stamp_at(parent: int, name: str) -> Stamp | None:

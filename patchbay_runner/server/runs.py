@@ -14,7 +14,7 @@ from patchbay_runner.results import lock
 from patchbay_runner.results.documents import Manifest, RunStatus, Sim, SimSummary, Status
 from patchbay_runner.results.record import MANIFEST_NAME
 from patchbay_runner.server.origins import Provenance
-from patchbay_runner.server.rooted import Parts, Stamp, file_at, read_at, read_document, stamp_at
+from patchbay_runner.server.rooted import Parts, Stamp, file_at, is_served_name, read_at, read_document, stamp_at
 from patchbay_runner.server.shapes import Run, RunHead, SimCounts, SimLine
 
 EVENTS_NAME = "events.jsonl"
@@ -25,7 +25,12 @@ _RECORD_IS_ALIVE_S = 300.0
 _FIRST_LINE_BYTES = 1 << 14
 
 # What other writers of lab records call the states of a lab.
-_STATUSES = {"running": "running", "stopped": "ok", "success": "ok", "passed": "ok", "failed": "error"}
+_STATUSES = {"stopped": "ok", "success": "ok", "passed": "ok", "failed": "error"} | {
+    each.value: each.value for each in Status
+}
+
+
+_COUNTED = frozenset(SimCounts.__struct_fields__) - {"total"}
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,8 +92,7 @@ def _manifest_fields(directory: int) -> dict[str, Any]:
 
 
 def _counts(statuses: list[str]) -> SimCounts:
-    known = {field.name for field in msgspec.structs.fields(SimCounts)} - {"total"}
-    counts = Counter(status for status in statuses if status in known)
+    counts = Counter(status for status in statuses if status in _COUNTED)
     return SimCounts(total=len(statuses), **counts)
 
 
@@ -110,7 +114,7 @@ def _record_fields(directory: int, name: str) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return _unreadable(f"{STATE_NAME}: {error}")
     said = state.get("status")
-    status = _STATUSES.get(str(said), str(said) if said in {each.value for each in Status} else "unreadable")
+    status = _STATUSES.get(said, "unreadable") if isinstance(said, str) else "unreadable"
     if status == "running" and not _is_alive(directory):
         status = "interrupted"
     label, started_at = state.get("label"), _first_time(directory)
@@ -195,6 +199,8 @@ def _sim_line(directory: int, summary: SimSummary, run: Run) -> SimLine:
 
 
 def _sim_error(directory: int, sim_dir: str) -> Any:
+    if not is_served_name(sim_dir):
+        return None  # whoever wrote that manifest may want to read elsewhere
     with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         descriptor = os.open(sim_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
