@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,12 +15,24 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+collect_ignore_glob = ["*.toml"]  # patchbay's own pytest plugin would run these sims as tests
+
 SIMS = Path(__file__).parent / "sims"
 PATIENCE_MS = 20_000  # what a busy machine may take; nothing waits for a time, all for what shows
 
 
+ORIGIN = {
+    "project": "web",
+    "branch": "fix/handover",
+    "commit": "0123456789abcdef",
+    "pr": 7,
+    "pr_url": "https://forge.example/web/pull/7",
+    "title": "Survive a handover",
+}
+
+
 class Served(NamedTuple):
-    """A work directory in a server. `run` and `other` are two runs of the same sims: one failed, two did not."""
+    """A work directory in a server. `run` and `other` are two runs of the same sims; that of `other` was pushed."""
 
     url: str
     work_dir: Path
@@ -50,7 +63,8 @@ def work_dir(tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Path:
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1, done.stderr  # one sim fails, as it should
     run = (work_dir / "latest").resolve()
-    shutil.copytree(run, work_dir / f"{run.name}-again")
+    again = shutil.copytree(run, work_dir / f"{run.name}-again")
+    (again / "run.json").write_text(json.dumps(ORIGIN))
     return work_dir
 
 

@@ -37,6 +37,22 @@ def test_the_index_narrows_down_and_opens_by_keys(show: Show, served: Served) ->
     expect(page.get_by_role("searchbox", name="Search the runs")).to_have_value("again")
 
 
+@pytest.mark.parametrize(("field", "value"), [("Project", "web"), ("Branch", "fix/handover"), ("Commit", "01234567")])
+def test_the_index_knows_where_runs_come_from(show: Show, served: Served, field: str, value: str) -> None:
+    page = show("#/runs")
+    expect(row(page, served.other)).to_contain_text("Survive a handover")
+    chooser = page.get_by_label(field, exact=True)
+    chooser.fill(value) if field == "Commit" else chooser.select_option(value)
+    expect(row(page, served.run)).to_have_count(1)
+    expect(page.get_by_role("link", name="#7")).to_have_attribute("href", "https://forge.example/web/pull/7")
+
+
+def test_the_link_of_a_push_leads_to_its_run(page: Page, served: Served) -> None:
+    page.goto(f"{served.url}#/inv/{served.other}")
+    expect(page.locator("main h1")).to_have_text("Survive a handover")
+    expect(page).to_have_url(re.compile(f"#/run/{served.other}$"))
+
+
 def test_no_run_fits(show: Show) -> None:
     page = show("#/runs?status=interrupted")
     expect(page.get_by_text("No run fits")).to_be_visible()
@@ -158,10 +174,12 @@ def test_the_selectors_lead_to_another_run_and_sim(show: Show, served: Served) -
     expect(page).to_have_url(re.compile(f"#/run/{served.other}$"))
 
 
-@pytest.mark.parametrize("place", ["#/run/nonsense", "#/run/nonsense/sim/x/events", "#/run/{run}/sim/nonsense"])
+@pytest.mark.parametrize(
+    "place", ["#/run/nonsense", "#/inv/nonsense", "#/run/nonsense/sim/x/events", "#/run/{run}/sim/nonsense"]
+)
 def test_what_is_not_there_is_told(page: Page, served: Served, place: str) -> None:
     page.goto(served.url + place.format(run=served.run))
-    expect(page.get_by_role("alert")).to_contain_text("There is no")
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("There is no"))
 
 
 def test_a_running_sim_shows_without_a_reload(show: Show, served: Served, tmp_path: Path, checkout: Path) -> None:

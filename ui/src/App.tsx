@@ -2,16 +2,17 @@ import { lazy, Suspense } from "react";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
 import { Loading } from "./components/states";
+import { InvocationPage } from "./pages/InvocationPage";
 import { RunPage } from "./pages/RunPage";
 import { RunsPage } from "./pages/RunsPage";
-import { type Route, useRoute } from "./routing";
+import { type Route, runOf, useRoute } from "./routing";
 import { useSubscription } from "./state/store";
 
 const SimPage = lazy(() => import("./pages/SimPage").then((module) => ({ default: module.SimPage })));
 
 export function App() {
   const route = useRoute();
-  useSubscription(route.page === "runs" ? null : route.run, route.page === "sim" ? route.sim : null);
+  useSubscription(runOf(route), route.page === "sim" ? route.sim : null);
   return (
     <>
       <button type="button" className="skip" onClick={() => document.getElementById("main")?.focus()}>
@@ -30,6 +31,8 @@ function Page({ route }: { route: Route }) {
   switch (route.page) {
     case "runs":
       return <RunsPage params={route.params} />;
+    case "invocation":
+      return <InvocationPage key={route.invocation} invocation={route.invocation} />;
     case "run":
       return <RunPage key={route.run} route={route} />;
     case "sim":

@@ -9,6 +9,7 @@ export type Params = Readonly<Record<string, string>>;
 
 export type Route =
   | { page: "runs"; params: Params }
+  | { page: "invocation"; invocation: string; params: Params }
   | { page: "run"; run: string; tab: RunTab; params: Params }
   | { page: "sim"; run: string; sim: string; tab: SimTab; params: Params };
 
@@ -20,12 +21,13 @@ function decoded(part: string): string {
   }
 }
 
-/** The route that a hash stands for; an unknown one is the index of runs. `#/inv/` is `#/run/`. */
+/** The route that a hash stands for; an unknown one is the index of runs. */
 export function parseHash(hash: string): Route {
   const [path = "", query = ""] = hash.replace(/^#?\/?/, "").split(/\?(.*)/s);
   const params = Object.fromEntries(new URLSearchParams(query));
   const [head, run, second, sim, tab] = path.split("/").map(decoded);
-  if ((head !== "run" && head !== "inv") || !run) return { page: "runs", params };
+  if (head === "inv" && run) return { page: "invocation", invocation: run, params };
+  if (head !== "run" || !run) return { page: "runs", params };
   if (second === "sim" && sim) {
     return { page: "sim", run, sim, tab: SIM_TABS.find((known) => known === tab) ?? "sim", params };
   }
@@ -39,9 +41,15 @@ export function toHash(route: Route): string {
 
 function path(route: Route): string {
   if (route.page === "runs") return "runs";
+  if (route.page === "invocation") return `inv/${encodeURIComponent(route.invocation)}`;
   const run = `run/${encodeURIComponent(route.run)}`;
   if (route.page === "run") return route.tab === "sims" ? run : `${run}/${route.tab}`;
   return `${run}/sim/${encodeURIComponent(route.sim)}/${route.tab}`;
+}
+
+/** The run that is shown, or that what is shown belongs to. */
+export function runOf(route: Route): string | null {
+  return route.page === "run" || route.page === "sim" ? route.run : null;
 }
 
 export function runHash(run: string, tab: RunTab = "sims", params: Params = {}): string {

@@ -12,7 +12,7 @@ describe("routes", () => {
 
   it("takes the book's links", () => {
     expect(parseHash("#/run/sim-260313-120059")).toMatchObject({ page: "run", run: "sim-260313-120059" });
-    expect(parseHash("#/inv/web-260313")).toMatchObject({ page: "run", run: "web-260313" });
+    expect(parseHash("#/inv/web-260313")).toMatchObject({ page: "invocation", invocation: "web-260313" });
     expect(parseHash("#/runs")).toEqual({ page: "runs", params: {} });
   });
 

@@ -1,6 +1,6 @@
 import { useEffect } from "react";
 import { useShortcuts } from "../keyboard";
-import { go, type Route, runHash, toHash } from "../routing";
+import { go, type Route, runHash, runOf, toHash } from "../routing";
 import type { Live } from "../state/live";
 import { useLive } from "../state/store";
 import { chooseTheme, type Theme, useTheme } from "../theme";
@@ -31,7 +31,7 @@ function above(route: Route): string {
 
 function useTitle(route: Route, live: Live): void {
   const sim = route.page === "sim" ? (live.sims.find((one) => one.name === route.sim)?.title ?? route.sim) : null;
-  const parts = [sim, route.page === "runs" ? "runs" : route.run, "patchbay"];
+  const parts = [sim, runOf(route) ?? "runs", "patchbay"];
   const title = parts.filter((part) => part !== null).join(" · ");
   useEffect(() => {
     document.title = title;

@@ -2,7 +2,7 @@
 
 import { api } from "../api/client";
 import type { SimEntry } from "../api/types";
-import { go, type Route, runHash, simHash } from "../routing";
+import { go, type Route, runHash, runOf, simHash } from "../routing";
 import type { Live } from "../state/live";
 import { upToDate } from "../state/runs";
 import { statusWord } from "./Status";
@@ -17,7 +17,7 @@ interface Props {
 }
 
 export function RunSelector({ route, sims, changedRuns }: Props) {
-  const run = route.page === "runs" ? null : route.run;
+  const run = runOf(route);
   const runs = useFetched("runs", (signal) => api.runs({}, { limit: LISTED, cursor: null }, signal));
   const listed = upToDate(runs.value?.runs ?? [], changedRuns, {});
   const names = listed.map((entry) => ({ name: entry.name, text: label(entry) }));
@@ -36,7 +36,7 @@ export function RunSelector({ route, sims, changedRuns }: Props) {
           </option>
         ))}
       </select>
-      {route.page !== "runs" && sims.length > 0 && (
+      {(route.page === "run" || route.page === "sim") && sims.length > 0 && (
         <select
           aria-label="Sim"
           value={route.page === "sim" ? route.sim : ""}
@@ -59,7 +59,7 @@ function label(run: { name: string; label: string | null; status: string }): str
 }
 
 /** Another sim shows in the tab that one is in. */
-function target(route: Exclude<Route, { page: "runs" }>, sim: string): string {
+function target(route: Extract<Route, { run: string }>, sim: string): string {
   if (!sim) return runHash(route.run);
   return simHash(route.run, sim, route.page === "sim" ? route.tab : "sim");
 }

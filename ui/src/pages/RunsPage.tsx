@@ -27,6 +27,14 @@ export function RunsPage({ params }: { params: Params }) {
     <>
       <div className="head">
         <h1>Runs</h1>
+        {params.invocation && (
+          <span className="chip">
+            of <b>{params.invocation}</b>{" "}
+            <button type="button" className="bare" aria-label="Show all runs" onClick={() => set({ invocation: null })}>
+              ✕
+            </button>
+          </span>
+        )}
         {list.reply && <span className="muted">{plural(list.reply.total, "run")}</span>}
         <Filters params={params} set={set} facets={list.reply?.facets ?? null} />
       </div>
@@ -222,7 +230,7 @@ function Branch({ run }: { run: RunEntry }) {
         <>
           {" "}
           {run.pr_url ? (
-            <a href={run.pr_url} rel="noreferrer noopener" target="_blank">
+            <a className="beside-text" href={run.pr_url} rel="noreferrer noopener" target="_blank">
               #{run.pr}
             </a>
           ) : (
