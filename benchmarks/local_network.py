@@ -23,6 +23,13 @@ class LocalNetwork:
         ]
         return os.posix_spawnp(argv[0], list(argv), dict(env), file_actions=actions, setsid=True)
 
+    @property
+    def nodes(self) -> Sequence[str]:
+        return ()
+
+    def node_table(self, node: str, name: str) -> str:
+        return ""
+
     def variables(self) -> Mapping[str, str]:
         return {}
 

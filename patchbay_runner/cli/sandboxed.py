@@ -103,6 +103,7 @@ async def _run_steps(
         environment=agent.environment,
         binaries=job.binaries,
         timeout_s=job.timeout_s,
+        keeps_failure_state=True,
         pause=agent.resumed.wait if job.is_pausing else None,
     )
     steps = asyncio.create_task(_begin_and_run(job.plan, lab, recorder, options))

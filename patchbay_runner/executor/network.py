@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import Direction, LinkCondition, LinkReport
@@ -33,6 +33,13 @@ class Network(Protocol):
 
     def file_version(self, node: str, path: str) -> tuple[int, ...] | None:
         """What tells a file, as programs of the node see it, from its earlier versions; None without it."""
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """All of them as they are now."""
+
+    def node_table(self, node: str, name: Literal["nftables", "processes"]) -> str:
+        """What the node's kernel knows, as text: "nftables" or "processes". Raises LabError."""
 
     def variables(self) -> Mapping[str, str]:
         """The address variables (`NETSIM_IP_…`) as they are now. The same object as long as nothing changed."""

@@ -12,6 +12,7 @@ import msgspec
 from patchbay_runner.errors import LabError, StepError
 from patchbay_runner.executor.blocks import blocks, carry_out_block
 from patchbay_runner.executor.ending import end_processes
+from patchbay_runner.executor.failure_state import keep_failure_state
 from patchbay_runner.executor.network import Network
 from patchbay_runner.executor.on_failure import accept_cancellation, carry_out_on_failure
 from patchbay_runner.executor.pausing import pause
@@ -32,15 +33,22 @@ async def run_plan(plan: Plan, network: Network, recorder: Recorder, options: Ru
     with _watching_callbacks(session):
         try:
             failure = await _steps(session)
-            if failure is not None and await carry_out_on_failure(session, failure):
+            if failure is not None and await _look_at(session, failure):
                 await pause(session, failure)
         finally:
             await end_processes(session.processes.values(), options.grace_s)
             session.stop_ticking()
-        failure = _closed(session, failure)
+        failure = _closed(session, was := failure)
+        if was is None and failure is not None:
+            await keep_failure_state(session, failure)
     failure = _judged(session, failure)
     recorder.finished(failure)
     return failure
+
+
+async def _look_at(session: Session, failure: Failure) -> bool:
+    """What is kept and done before anything ends. False when the user wants the end."""
+    return await keep_failure_state(session, failure) and await carry_out_on_failure(session, failure)
 
 
 async def _steps(session: Session) -> Failure | None:

@@ -32,7 +32,8 @@ class RunOptions:
     """How to run a plan. `binaries` holds resolved paths; `timeout_s` None lets the sim take as long as it takes.
 
     `grace_s` is how long programs have between SIGTERM and SIGKILL when the sim ends. `pause` is awaited when the sim
-    has failed, with its network and programs as they are.
+    has failed, with its network and programs as they are. With `keeps_failure_state` a sim that fails leaves what its
+    nodes' kernels knew.
     """
 
     project_root: Path
@@ -41,6 +42,7 @@ class RunOptions:
     timeout_s: float | None = None
     grace_s: float = 1.0
     pause: Callable[[], Awaitable[object]] | None = None
+    keeps_failure_state: bool = False
 
 
 class Session:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +18,8 @@ from patchbay_runner.kernel.capture import Keeper
 from patchbay_runner.kernel.files import FileVersion, file_version
 from patchbay_runner.kernel.listening import listeners
 from patchbay_runner.kernel.namespaces import entered, namespace_id, new_uts_namespace
+from patchbay_runner.kernel.nftables import list_ruleset
+from patchbay_runner.kernel.nodeprocesses import list_processes
 from patchbay_runner.kernel.process import Home, NodeView, entered_view, start
 from patchbay_runner.lab import replan
 from patchbay_runner.lab.device_changes import DeviceChanges
@@ -182,6 +184,11 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
                 return socket.socket(family, kind, protocol)
             except OSError as error:
                 raise LabError(f"cannot make a socket: {error}", node) from error
+
+    def node_table(self, node: str, name: Literal["nftables", "processes"]) -> str:
+        """The rules of the node's firewall and NAT with what they have learned, or the programs in it, as text."""
+        netns = self._namespaces[self._known(node)]
+        return list_ruleset(netns, node) if name == "nftables" else list_processes(netns)
 
     def listeners(self, node: str, protocol: Protocol, port: int) -> frozenset[int]:
         """The inodes of the sockets that take what comes to a port of the node."""

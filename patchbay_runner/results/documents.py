@@ -207,6 +207,14 @@ class PacketCaptures(msgspec.Struct, frozen=True, kw_only=True):
     missed: dict[str, int]
 
 
+class FailureState(msgspec.Struct, frozen=True, kw_only=True):
+    """What was kept of the nodes when the sim failed: a directory, how many files, and what could not be had."""
+
+    path: str
+    files: int
+    problems: tuple[str, ...]
+
+
 class Links(msgspec.Struct, frozen=True, kw_only=True):
     """What impaired links did. `engine` is what served: "netem" or "emulator"."""
 
@@ -235,6 +243,7 @@ class Sim(msgspec.Struct, frozen=True, kw_only=True):
     links: Links | None
     nat64: dict[str, dict[str, int]]
     packet_captures: PacketCaptures | None = None
+    failure_state: FailureState | None = None
     error_line: str | None
     error: SimError | None
     on_failure_errors: tuple[SimError, ...] = ()

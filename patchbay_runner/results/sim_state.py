@@ -47,6 +47,7 @@ class SimState:
         self._links = LinkReport()
         self._captures: dict[str, _Capture] = {}
         self._nat64: dict[str, dict[str, int]] = {}
+        self._failure_state: documents.FailureState | None = None
         self._packet_files: list[documents.PacketCaptureFile] = []
         # Of the packet capture, by node.
         self.packets_missed: dict[str, int] = {}
@@ -166,6 +167,7 @@ class SimState:
             links=_links(self._links),
             nat64=self._nat64,
             packet_captures=self._packet_captures(),
+            failure_state=self._failure_state,
             error_line=output[-1] if output else None,
             error=_error(self.failure) if self.failure else None,
             on_failure_errors=tuple(self.notes),
@@ -194,6 +196,8 @@ class SimState:
             }
         elif event.kind == "packets_captured":
             self._packet_files.append(documents.PacketCaptureFile(**event.fields))
+        elif event.kind == "failure_state_kept":
+            self._failure_state = documents.FailureState(**event.fields)
         elif event.kind == "packets_missed":
             self.packets_missed[event.fields["node"]] = event.fields["packets"]
 

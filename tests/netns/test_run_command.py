@@ -76,7 +76,7 @@ cmd = ["sh", "-c", "%s sleep 300 & sleep 300"]
 """
 
 DOCUMENTS = {"manifest.json", "progress.json", "combined-results.json", "combined-results.md", ".lock"}
-SIM_DOCUMENTS = {"sim.json", "results.json", "results.md", "events.jsonl", "state.json"}
+SIM_DOCUMENTS = {"sim.json", "plan.json", "results.json", "results.md", "events.jsonl", "state.json"}
 
 
 @pytest.fixture

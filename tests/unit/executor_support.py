@@ -34,6 +34,7 @@ class LocalNetwork:
         self.node_directory = Path("/nowhere")
         self.state: dict[str, Any] | None = {"devices": {}}
         self.links = LinkReport()
+        self.refused: set[tuple[str, str]] = set()
 
     def start(
         self, node: str, argv: Sequence[str], env: Mapping[str, str], *, cwd: str, stdout: int, stderr: int
@@ -62,6 +63,15 @@ class LocalNetwork:
 
     def file_version(self, node: str, path: str) -> tuple[int, ...] | None:
         return file_version(path)
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        return ["client", "web"]
+
+    def node_table(self, node: str, name: str) -> str:
+        if (node, name) in self.refused:
+            raise LabError(f"no {name} here", node)
+        return f"{name} of {node}\n"
 
     def variables(self) -> Mapping[str, str]:
         return self.values
@@ -228,6 +238,7 @@ class Bench:
         self.network = LocalNetwork()
         self.recorder = MemoryRecorder(directory / "sim")
         self.binaries: dict[str, str] = {}
+        self.keeps_failure_state = False
 
     def plan(self, *steps: Step) -> Plan:
         """A plan of these steps with a device called web."""
@@ -237,7 +248,14 @@ class Bench:
 
     def options(self, timeout_s: float | None = None, grace_s: float = 1.0) -> RunOptions:
         environment = {"PATH": os.environ["PATH"]}
-        return RunOptions(self.directory, environment, self.binaries, timeout_s, grace_s)
+        return RunOptions(
+            self.directory,
+            environment,
+            self.binaries,
+            timeout_s,
+            grace_s,
+            keeps_failure_state=self.keeps_failure_state,
+        )
 
     async def run_async(self, *steps: Step, timeout_s: float | None = None, grace_s: float = 1.0) -> Failure | None:
         """The verdict of the steps, on the running loop."""
