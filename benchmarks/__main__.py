@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks import build, captures, jobs, links, loader, nat64, returning, serving, spawn
+from benchmarks import build, captures, jobs, links, loader, nat64, pushing, returning, serving, spawn
 
 BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
     "loader": loader.main,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[list[str]], object]] = {
     "jobs": jobs.main,
     "links": links.main,
     "nat64": nat64.main,
+    "pushing": pushing.main,
     "serving": serving.main,
 }
 

@@ -1,11 +1,23 @@
-"""The entry point of the `patchbay` script and of `python -m patchbay_runner`."""
+"""The entry points of the scripts `patchbay` and `patchbay-serve`, and of `python -m patchbay_runner`."""
 
 # Not `signal`: importing that takes long enough for a Ctrl-C to fall into it.
 import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
+from types import ModuleType
 
 
 def main() -> None:
     """Runs the command line. Ctrl-C while Python imports ends the process as it does any other, without a traceback."""
+    cli = _import_cli()
+    cli.main()
+
+
+def serve() -> None:
+    """Runs the command line of `patchbay-serve`."""
+    cli = _import_cli()
+    cli.serve()
+
+
+def _import_cli() -> ModuleType:
     heed = _signal.getsignal(_signal.SIGINT)
     if heed is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
@@ -13,7 +25,7 @@ def main() -> None:
 
     # A shell lets its background jobs ignore SIGINT. Who sends one to a run on purpose wants it to stop.
     _signal.signal(_signal.SIGINT, _signal.default_int_handler if heed == _signal.SIG_IGN else heed)
-    cli.main()
+    return cli
 
 
 if __name__ == "__main__":

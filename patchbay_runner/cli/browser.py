@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,21 +29,26 @@ _PORT = re.compile(r"\d{1,5}", re.ASCII)
 _MOST_PORTS = 65535
 
 
-def _parse(_context: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
+def parsed_address(default: Address) -> Callable[[click.Context, click.Parameter, str | None], Address | None]:
     """An option's callback: HOST:PORT, HOST, :PORT or PORT; IPv6 addresses in brackets."""
-    if text is None:
-        return None
-    match = _ADDRESS.fullmatch(f":{text}" if _PORT.fullmatch(text) else text)
-    port = int((match and match["port"]) or BIND.port)
-    if match is None or not text or port > _MOST_PORTS:
-        raise click.BadParameter(f"{printable(text)!r} is no HOST:PORT, such as {BIND.host}:{BIND.port} or [::1]:8080")
-    return Address(match["host"].strip("[]") or BIND.host, port)
+
+    def parse(_context: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
+        if text is None:
+            return None
+        match = _ADDRESS.fullmatch(f":{text}" if _PORT.fullmatch(text) else text)
+        port = int((match and match["port"]) or default.port)
+        if match is None or not text or port > _MOST_PORTS:
+            expected = f"{default.host}:{default.port} or [::1]:8080"
+            raise click.BadParameter(f"{printable(text)!r} is no HOST:PORT, such as {expected}")
+        return Address(match["host"].strip("[]") or default.host, port)
+
+    return parse
 
 
 bind_option = click.option(
     "--bind",
     metavar="HOST:PORT",
-    callback=_parse,
+    callback=parsed_address(BIND),
     help=f"Where the page is served; {BIND.host}:{BIND.port} by default. Port 0 is any that is free.",
 )
 

@@ -81,7 +81,18 @@ def patchbay() -> None:
 def main() -> NoReturn:
     """The entry point of the `patchbay` script."""
     _open_missing_streams()
-    code = run_command(sys.argv[1:])
+    _end(run_command(sys.argv[1:]))
+
+
+def serve() -> NoReturn:
+    """The entry point of the `patchbay-serve` script."""
+    _open_missing_streams()
+    from patchbay_runner.cli.patchbay_serve import patchbay_serve  # noqa: PLC0415 - `patchbay` must be quick
+
+    _end(run_command(sys.argv[1:], patchbay_serve))
+
+
+def _end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # the reader has gone: a pipe that is closed, a terminal that is no more
             stream.flush()
@@ -96,11 +107,11 @@ def _open_missing_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))  # the lowest free descriptor: its own
 
 
-def run_command(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str], command: click.Command = patchbay) -> int:
     """Carries out a command line and returns its exit code. Errors have been shown by then."""
     session = Session()
     try:
-        code = patchbay.main(list(arguments), prog_name="patchbay", standalone_mode=False, obj=session)
+        code = command.main(list(arguments), prog_name=command.name, standalone_mode=False, obj=session)
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE

@@ -15,6 +15,8 @@ from patchbay_runner.pushing.contents import Contents
 from patchbay_runner.results.origin import RUN_INFO_NAME
 
 _GZIP = 16 + zlib.MAX_WBITS
+# Twice as fast as 6, zlib's own choice, with logs, and a tenth larger.
+_LEVEL = 4
 _READ_BYTES = 1 << 18
 _SENT_BYTES = 1 << 16
 
@@ -24,7 +26,7 @@ def packed(contents: Contents, run_info: bytes, progress: Callable[[int], None])
 
     `progress` is told how many bytes of the files are packed by now.
     """
-    packer = zlib.compressobj(level=6, wbits=_GZIP)
+    packer = zlib.compressobj(level=_LEVEL, wbits=_GZIP)
     waiting = bytearray()
     for piece in _plain(contents, run_info, progress):
         waiting += packer.compress(piece)

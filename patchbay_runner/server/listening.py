@@ -9,6 +9,10 @@ from typing import Any
 from patchbay_runner.errors import HostError
 
 _BACKLOG = 512
+_REMEDIES = {
+    errno.EADDRINUSE: "another port; port 0 is any that is free",
+    errno.EACCES: "take a port above 1023, or give the service CAP_NET_BIND_SERVICE",
+}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -18,9 +22,8 @@ def listen(host: str, port: int) -> socket.socket:
         return _listener(addresses[0])
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        elsewhere = f"--bind {join_address(host, 0)}, for any port that is free"
-        remedy = elsewhere if getattr(error, "errno", None) == errno.EADDRINUSE else ""
-        raise HostError(f"cannot listen on {join_address(host, port)}: {reason}", remedy) from error
+        problem = f"cannot listen on {join_address(host, port)}: {reason}"
+        raise HostError(problem, _REMEDIES.get(getattr(error, "errno", 0), "")) from error
 
 
 def _listener(address: tuple[Any, ...]) -> socket.socket:
@@ -28,6 +31,8 @@ def _listener(address: tuple[Any, ...]) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # [::] takes IPv4 as well
         listener.bind(place)
         listener.listen(_BACKLOG)
     except OSError:

@@ -8,16 +8,27 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uvicorn
 from sse_starlette.sse import AppStatus
 
-from patchbay_runner.server.guards import Guards
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 # Requests that are still being answered at the end have so long.
 _GRACE_S = 3
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Application(Protocol):
+    """What is served."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+
+    def closing(self) -> None:
+        """The server ends: streams, which would not, are to."""
 
 
 class Server(uvicorn.Server):
@@ -26,7 +37,7 @@ class Server(uvicorn.Server):
     It ends by SIGINT, SIGTERM or SIGHUP, or when the other end of the pipe `until` is closed. `settings` are uvicorn's.
     """
 
-    def __init__(self, app: Guards, *, until: int | None = None, **settings: Any) -> None:
+    def __init__(self, app: Application, *, until: int | None = None, **settings: Any) -> None:
         AppStatus.enable_automatic_graceful_drain = False  # it would look every half a second whether we end
         self._app = app
         self._until = until

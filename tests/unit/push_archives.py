@@ -9,10 +9,10 @@ import tarfile
 MANIFEST = b'{"schema": 1}'
 
 
-def packed(*members: tuple[tarfile.TarInfo, bytes], layout: int = tarfile.PAX_FORMAT) -> bytes:
+def packed(*members: tuple[tarfile.TarInfo, bytes], layout: int = tarfile.PAX_FORMAT, level: int = 1) -> bytes:
     """A tar.gz of these members."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", format=layout, compresslevel=1) as archive:
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=layout, compresslevel=level) as archive:
         for info, content in members:
             archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
@@ -32,9 +32,9 @@ def special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo, 
     return info, b""
 
 
-def a_run(*more: tuple[tarfile.TarInfo, bytes]) -> bytes:
+def a_run(*more: tuple[tarfile.TarInfo, bytes], level: int = 1) -> bytes:
     """A tar.gz of the smallest run."""
-    return packed(special("./", tarfile.DIRTYPE), a_file("./manifest.json", MANIFEST), *more)
+    return packed(special("./", tarfile.DIRTYPE), a_file("./manifest.json", MANIFEST), *more, level=level)
 
 
 def raw_header(name: bytes, size: int, kind: bytes = b"0", magic: bytes = b"ustar\x0000") -> bytes:

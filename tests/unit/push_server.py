@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 
 from patchbay_runner.server.pushed.api import PushApi
 from patchbay_runner.server.pushed.readers import CountReaders, Readers
+from patchbay_runner.server.pushed.retention import Retention
 from patchbay_runner.server.pushed.store import RunStore
 from patchbay_runner.server.pushed.unpack import Limits
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 KEY = "the-right-key"
 _DEADLINE_S = 20.0
+
+
+class _Application(Starlette):
+    """Nothing but pushes."""
+
+    def closing(self) -> None:
+        """Nothing here goes on."""
 
 
 @dataclass(slots=True)
@@ -66,9 +74,10 @@ def push_server(
     root: Path, *, limits: Limits | None = None, retention_bytes: int | None = None
 ) -> Iterator[PushServer]:
     store, readers = RunStore(root), Readers()
-    api = PushApi(store, KEY, limits=limits or Limits(), retention_bytes=retention_bytes, readers=readers)
+    retention = Retention(store, retention_bytes, readers) if retention_bytes else None
+    api = PushApi(store, KEY, limits or Limits(), retention)
     try:
-        with served(CountReaders(Starlette(routes=api.routes()), readers)) as url:
+        with served(CountReaders(_Application(routes=api.routes()), readers)) as url:
             yield PushServer(url, root, store, readers)
     finally:
         store.close()

@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from patchbay_runner.errors import HostError
+from patchbay_runner.model.sizes import format_size
 from patchbay_runner.results.origin import PROJECT_EXPECTED, is_project
 from patchbay_runner.server.pushed.body import Body, Disconnected
-from patchbay_runner.server.pushed.readers import Readers
 from patchbay_runner.server.pushed.refusal import Refusal, refused_write, too_large
-from patchbay_runner.server.pushed.retention import overdue
+from patchbay_runner.server.pushed.retention import Retention
 from patchbay_runner.server.pushed.store import MARK_NAME, Mark, RunStore, Upload
 from patchbay_runner.server.pushed.unpack import Limits, Unpacker
 
@@ -47,29 +47,18 @@ _log = logging.getLogger("patchbay.push")
 class PushApi:
     """Takes pushes into `store`, and keeps that within `retention_bytes`."""
 
-    def __init__(
-        self, store: RunStore, api_key: str, *, limits: Limits, retention_bytes: int | None, readers: Readers
-    ) -> None:
+    def __init__(self, store: RunStore, api_key: str, limits: Limits, retention: Retention | None = None) -> None:
         self._store = store
         self._key_digest = _digest(api_key)
         # A single run that retention would have to delete again is not taken in the first place.
-        self._limits = Limits(min(limits.bytes, retention_bytes or limits.bytes), limits.files)
-        self._retention_bytes = retention_bytes
-        self._readers = readers
+        most_bytes = min(limits.bytes, retention.limit_bytes) if retention else limits.bytes
+        self._limits = Limits(most_bytes, limits.files)
+        self._retention = retention
         self._uploads = 0
 
     def routes(self) -> list[Route]:
         """What this adds to the application."""
         return [Route("/api/push/{project}", self._answer, methods=["POST"])]
-
-    async def delete_overdue(self) -> None:
-        """Deletes the oldest runs that do not fit any more."""
-        if self._retention_bytes is None:
-            return
-        runs = await asyncio.to_thread(self._store.runs)
-        for mark in overdue(runs, self._retention_bytes, self._readers.is_read):
-            _log.info("deleting %s, of %s", mark.name, mark.received_at.isoformat())
-            await asyncio.to_thread(self._store.remove, mark)
 
     async def _answer(self, request: Request) -> Response:
         body = Body(request.receive)
@@ -83,7 +72,9 @@ class PushApi:
             if "expect" not in request.headers:  # such a client waits, and has sent nothing
                 await body.drain()
             return _refused(refusal)
-        await self.delete_overdue()
+        _log.info("%s: %s, %s", request.url.path, mark.name, format_size(mark.disk_bytes))
+        if self._retention:
+            await self._retention.enforce()
         return JSONResponse({"ok": True, "project": mark.project, "run": mark.name, "invocation": mark.name})
 
     async def _take(self, request: Request, body: Body) -> Mark:
@@ -114,17 +105,14 @@ class PushApi:
             while piece := await body.next_piece():
                 await _writing(unpacker.feed, piece)
             return await _writing(self._publish, upload, unpacker)
-        finally:
-            # Shielded: an answer that is called off leaves nothing behind either.
-            await asyncio.shield(asyncio.to_thread(self._clean_up, upload, unpacker))
+        except BaseException:
+            unpacker.close()
+            self._store.discard(upload)
+            raise
 
     def _publish(self, upload: Upload, unpacker: Unpacker) -> Mark:
         unpacker.finish()
         return self._store.publish(upload, unpacker.files, unpacker.disk_bytes)
-
-    def _clean_up(self, upload: Upload, unpacker: Unpacker) -> None:
-        unpacker.close()
-        self._store.discard(upload)
 
     def _check_key(self, authorization: str) -> None:
         """Digests are of equal length, so that the time of the comparison tells nothing about the key."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import Receive, Scope, Send
+
+    from patchbay_runner.server.serving import Application
 
 # A page that is open asks again within this time, or has a stream open.
 _LINGERS_S = 60.0
@@ -46,9 +48,10 @@ class Readers:
 class CountReaders:
     """The middleware that tells `readers`."""
 
-    def __init__(self, app: ASGIApp, readers: Readers) -> None:
+    def __init__(self, app: Application, readers: Readers) -> None:
         self._app = app
         self._readers = readers
+        self.closing = app.closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on, counted."""

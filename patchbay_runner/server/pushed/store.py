@@ -15,6 +15,7 @@ import ctypes
 import os
 import shutil
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -28,6 +29,7 @@ from patchbay_runner.results.origin import RUN_INFO_NAME, RunOrigin, read_origin
 
 MARK_NAME = ".patchbay-push.json"
 _INCOMING = ".incoming"
+_PATIENCE_S = 5.0
 # run.json and the mark, a block each.
 _OWN_FILES_BYTES = 2 * 4096
 
@@ -68,12 +70,18 @@ class RunStore:
             raise HostError(
                 f"another patchbay-serve keeps its runs in {root}", "stop it, or name another one"
             ) from error
+        # Removing a hundred thousand files takes a minute on a slow disk, which nobody has to wait for.
+        self._remover = ThreadPoolExecutor(1, "remover")
+        self._last_removal: Future[None] | None = None
         for left_over in self._incoming.iterdir():
-            _remove(left_over)
+            self._throw_away(left_over)
         self.runs()
 
     def close(self) -> None:
-        """Lets another server have the place."""
+        """Lets another server have the place. What takes long to remove is left for the next start."""
+        if self._last_removal:
+            wait([self._last_removal], _PATIENCE_S)
+        self._remover.shutdown(wait=False, cancel_futures=True)
         os.close(self._lock)
 
     def begin(self, project: str, push_id: UUID | None) -> Upload:
@@ -83,8 +91,8 @@ class RunStore:
         return Upload(directory, project, str(push_id or uuid4()))
 
     def discard(self, upload: Upload) -> None:
-        """Removes what has come of it, if it is still there."""
-        _remove(upload.directory)
+        """Removes what has come of it, soon."""
+        self._throw_away(upload.directory)
 
     def publish(self, upload: Upload, files: int, disk_bytes: int) -> Mark:
         """Makes a whole upload a run, on disk before it is seen. The run that is there when a client tried twice."""
@@ -124,12 +132,15 @@ class RunStore:
                 return
             (self.root / mark.name).rename(doomed)
             self._marks.pop(mark.name, None)
-        _remove(doomed)
+        self._throw_away(doomed)
 
     def find(self, project: str, push_id: UUID) -> Mark | None:
         """The run that an earlier attempt of a push has made."""
         with self._change:
             return self._find(Upload(self._incoming, project, str(push_id)))
+
+    def _throw_away(self, path: Path) -> None:
+        self._last_removal = self._remover.submit(_remove, path)
 
     def _find(self, upload: Upload) -> Mark | None:
         wanted = (upload.project, upload.push_id)
