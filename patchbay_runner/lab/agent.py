@@ -58,12 +58,12 @@ def serve_lab(context: SandboxContext) -> int:
     A descriptor, if there is one, is a listening socket for those who come later.
     """
     agent = Agent(program_environment(os.environ), LabOptions(open_files=context.open_files))
-    asyncio.run(_serve(agent, context))
+    asyncio.run(serve_sandbox(agent, context))
     return 0
 
 
-async def _serve(agent: Agent, context: SandboxContext) -> None:
-    """Until the control socket's other end is closed. Raises what a callback of the loop raised: a link's end, say."""
+async def serve_sandbox(agent: Agent, context: SandboxContext) -> None:
+    """Serves until the control socket's other end is closed. Raises what a callback of the loop did: a link's end, say."""
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(agent.serve(context.control))
     defects: list[BaseException] = []

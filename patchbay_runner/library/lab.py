@@ -8,15 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from patchbay_runner.errors import LabError
+from patchbay_runner.errors import Diagnostic, InputError, LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.library.nodes import Condition, Device, Ix, Router, name_of
 from patchbay_runner.library.origin import callers_line
 from patchbay_runner.library.recorded import RecordJob
 from patchbay_runner.library.session import Session
-from patchbay_runner.loader import values
+from patchbay_runner.loader import load_network, values
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.names import NameRecord
+from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.topology import RegionLink, Topology
 from patchbay_runner.results.files import Owner, calling_user
 from patchbay_runner.results.lab_record import Outcome, new_directory
@@ -59,9 +60,30 @@ class Lab:
         self._begin(topology, label, seed, _record_directory(label, outdir, outdir_base))
 
     @classmethod
-    def load(cls, path: str | Path, *, label: str | None = None, seed: int | None = None) -> Self:
-        """A lab with the network of a TOML file: `[[router]]`, `[device.*]`, `[region.*]`. Raises InputError."""
-        raise NotImplementedError
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        matrix: Mapping[str, object] | None = None,
+        label: str | None = None,
+        seed: int | None = None,
+        outdir: str | Path | None = None,
+        outdir_base: str | Path | None = None,
+    ) -> Self:
+        """A lab with the network of a sim or topology file; of a sim with a matrix, the variant with these values.
+
+        `label` is the file's name, `seed` the file's, unless they are given. Raises InputError. Example::
+
+            with Lab.load("topos/1to1-nat.toml") as lab:
+                lab.device("fetcher-0").run(["ping", "-c1", "provider"])
+        """
+        plan = _only_plan(Path(path), matrix or {})
+        lab = cls.__new__(cls)
+        label = Path(path).stem if label is None else label
+        lab._begin(
+            plan.topology, label, plan.seed if seed is None else seed, _record_directory(label, outdir, outdir_base)
+        )
+        return lab
 
     def _begin(self, topology: Topology, label: str, seed: int | None, outdir: Path | None) -> None:
         self.label = label
@@ -208,6 +230,16 @@ class Lab:
 
     def _extend(self, addition: Topology) -> None:
         self._session.client.change(commands.Extend(addition))
+
+
+def _only_plan(path: Path, matrix: Mapping[str, object]) -> Plan:
+    loaded = load_network(path, cwd=Path.cwd())
+    asked = {axis: str(value) for axis, value in matrix.items()}
+    fitting = [plan for plan in loaded.plans if asked.items() <= {a: str(v) for a, v in plan.matrix.items()}.items()]
+    if len(fitting) != 1:
+        found = "; ".join(" ".join(f"{axis}={value}" for axis, value in plan.matrix.items()) for plan in loaded.plans)
+        raise InputError([Diagnostic(str(path), 0, "matrix", f"{len(fitting)} variants have these values", found)])
+    return fitting[0]
 
 
 def _record_directory(label: str, outdir: str | Path | None, base: str | Path | None) -> Path | None:

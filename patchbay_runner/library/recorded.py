@@ -11,7 +11,7 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.sandbox import SandboxContext
-from patchbay_runner.lab.agent import Agent
+from patchbay_runner.lab.agent import Agent, serve_sandbox
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import LabOptions
 from patchbay_runner.results.files import Owner
@@ -33,7 +33,7 @@ def serve_recorded(context: SandboxContext) -> int:
     """A sandbox's entry: serves a lab's commands until nobody asks any more. The payload is a RecordJob or nothing."""
     environment = program_environment(os.environ)
     if not context.payload:
-        asyncio.run(Agent(environment, LabOptions(open_files=context.open_files)).serve(context.control))
+        asyncio.run(serve_sandbox(Agent(environment, LabOptions(open_files=context.open_files)), context))
         return 0
     job = msgspec.json.decode(context.payload, type=RecordJob)
     record = LabRecord(Path(job.directory), job.label, job.owner)
@@ -46,7 +46,7 @@ def serve_recorded(context: SandboxContext) -> int:
 async def _serve(agent: Agent, context: SandboxContext, record: LabRecord) -> None:
     recording = asyncio.create_task(_keep(agent, record))
     try:
-        await agent.serve(context.control)
+        await serve_sandbox(agent, context)
     finally:
         recording.cancel()
         _write_state(agent, record)

@@ -37,7 +37,7 @@ _TYPES = {
 _NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>patchbay</title></head>
 <body><h1>The page is not built</h1>
-<p>In a checkout, <code>make venv</code> builds it. The <a href="api/runs">API</a> works without it.</p>
+<p>In a checkout, <code>make ui</code> builds it. The <a href="api/runs">API</a> works without it.</p>
 </body></html>
 """
 

@@ -310,3 +310,18 @@ def _sleepers() -> list[Path]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def test_a_network_from_a_file(checkout: Path, tmp_path: Path) -> None:
+    with Lab.load(checkout / "topos/1to1-nat.toml", outdir=tmp_path / "record") as lab:
+        assert lab.label == "1to1-nat"
+        first, *_, last = lab.devices
+        assert answers(first, last.ip) or answers(last, first.ip)
+        last.link_down(next(iter(last.interfaces)))
+    assert '"link_down"' in (tmp_path / "record/events.jsonl").read_text()
+    with pytest.raises(InputError, match="no such file|there is no"):
+        Lab.load(tmp_path / "nothing.toml")
+    with Lab.load(checkout / "sims/nat-modes.toml", matrix={"nat": "cgnat"}) as lab:
+        assert "cgnat" in {state["nat"] for state in lab.state()["routers"].values()}
+    with pytest.raises(InputError, match="6 variants have these values; expected nat=none; nat=home"):
+        Lab.load(checkout / "sims/nat-modes.toml")
