@@ -63,7 +63,7 @@ def serve_lab(context: SandboxContext) -> int:
 
 
 async def serve_sandbox(agent: Agent, context: SandboxContext) -> None:
-    """Serves until the control socket's other end is closed. Raises what a callback of the loop did: a link's end, say."""
+    """Serves until the control socket's other end is closed. Raises what a callback of the loop did: a link's end."""
     loop = asyncio.get_running_loop()
     serving = asyncio.create_task(agent.serve(context.control))
     defects: list[BaseException] = []

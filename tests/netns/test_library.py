@@ -319,7 +319,7 @@ def test_a_network_from_a_file(checkout: Path, tmp_path: Path) -> None:
         assert answers(first, last.ip) or answers(last, first.ip)
         last.link_down(next(iter(last.interfaces)))
     assert '"link_down"' in (tmp_path / "record/events.jsonl").read_text()
-    with pytest.raises(InputError, match="no such file|there is no"):
+    with pytest.raises(InputError, match="there is no"):
         Lab.load(tmp_path / "nothing.toml")
     with Lab.load(checkout / "sims/nat-modes.toml", matrix={"nat": "cgnat"}) as lab:
         assert "cgnat" in {state["nat"] for state in lab.state()["routers"].values()}
