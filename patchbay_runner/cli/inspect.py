@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,7 +54,8 @@ def inspect(file: Path, *, axis_values: tuple[str, ...], as_json: bool) -> int:
             _show(registration, plan, state, as_json=as_json)
             _wait(sandbox)
         except KeyboardInterrupt:
-            click.echo(f"\n{registration.record.id} has ended", err=True)
+            beginning = "\n" if sys.stderr.isatty() else ""  # behind the ^C of a terminal
+            click.echo(f"{beginning}{registration.record.id} has ended", err=True)
             return 0
     raise AssertionError("a sandbox that ends by itself raises")
 

@@ -70,9 +70,10 @@ class Registration:
         self.listener.close()
 
     def set_paused(self, is_paused: bool) -> None:
-        """Notes whether the lab waits for people."""
+        """Notes whether the lab waits for people, as far as the list can be written."""
         self.record = msgspec.structs.replace(self.record, is_paused=is_paused)
-        self._write()
+        with suppress(OSError):
+            self._write()
 
     def close(self) -> None:
         """Nobody finds it any more."""
@@ -185,14 +186,15 @@ def _short_path(directory: Path) -> Iterator[str]:
 
 
 def _forget(directory: Path, identifier: str) -> None:
-    # The record last: without one nobody looks for the socket.
-    for ending in ("sock", "json", "new"):
-        (directory / f"{identifier}.{ending}").unlink(missing_ok=True)
+    # What cannot be removed any more misleads nobody: its socket takes no connections.
+    with suppress(OSError):
+        for ending in ("sock", "json", "new"):
+            (directory / f"{identifier}.{ending}").unlink(missing_ok=True)
 
 
 def _sweep(directory: Path) -> None:
     for path in directory.glob("*.sock"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it has just gone, or cannot be removed
             is_old = time.time() - path.stat().st_mtime > _REGISTERING_S
             if is_old and not path.with_suffix(".json").exists() and not _is_alive(directory, path.stem):
                 path.unlink()

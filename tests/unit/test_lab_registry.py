@@ -50,6 +50,18 @@ def test_a_lab_whose_agent_is_busy_is_there(tmp_path: Path, monkeypatch: pytest.
             assert running_labs(tmp_path) == [busy.record]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_list_that_cannot_be_written_any_more_is_no_defect(tmp_path: Path) -> None:
+    with register(tmp_path, record()) as lab:
+        tmp_path.chmod(0o500)
+        lab.set_paused(True)
+    assert running_labs(tmp_path) == []
+    assert len(list(tmp_path.iterdir())) == 2
+    tmp_path.chmod(0o700)
+    assert running_labs(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_that_are_taken_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = iter(["aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(registry.secrets, "token_hex", lambda _: next(tokens))
