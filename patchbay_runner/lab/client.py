@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, Any, TypeVar
 
-from patchbay_runner import errors
+from patchbay_runner.errors import CommandNotFound, EmulatorDied, LabError, PatchbayError, StepError
 from patchbay_runner.kernel.entering import Place
 from patchbay_runner.lab import commands
 from patchbay_runner.lab.commands import Family
@@ -173,7 +173,7 @@ def _exchange(
     try:
         commands.send_message(connection, command, fds)
     except OSError as error:
-        raise errors.LabError("the lab's sandbox has ended") from error
+        raise LabError("the lab's sandbox has ended") from error
     reply, received = commands.receive_reply(connection)
     if isinstance(reply, expected):
         return reply, received
@@ -181,13 +181,13 @@ def _exchange(
         os.close(fd)
     if isinstance(reply, commands.Refused):
         raise _error(reply)
-    raise errors.LabError(f"unexpected reply {reply!r} to {command!r}")
+    raise LabError(f"unexpected reply {reply!r} to {command!r}")
 
 
-def _error(refused: commands.Refused) -> errors.PatchbayError:
+def _error(refused: commands.Refused) -> PatchbayError:
     """The agent's error again: its class by name, its message whole."""
-    kinds = (errors.CommandNotFound, errors.StepError, errors.EmulatorDied)
-    kind = {kind.__name__: kind for kind in kinds}.get(refused.kind, errors.LabError)
+    kinds = (CommandNotFound, StepError, EmulatorDied)
+    kind = {kind.__name__: kind for kind in kinds}.get(refused.kind, LabError)
     return kind(refused.message)
 
 
