@@ -20,7 +20,7 @@ from patchbay_runner.server.listening import listen, url_of
 from patchbay_runner.server.serving import Server
 from tests.unit.results_support import plan, recorder_of
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 
 @contextmanager
