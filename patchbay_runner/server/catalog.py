@@ -6,15 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 
+from patchbay_runner.results.origin import RUN_INFO_NAME, RunOrigin, parse_origin
 from patchbay_runner.results.record import MANIFEST_NAME
 from patchbay_runner.server import runs
-from patchbay_runner.server.origins import Provenance, read_provenance
 from patchbay_runner.server.refusals import Refusal, not_found
 from patchbay_runner.server.rooted import Parts, Root, is_served_name, read_document, stamp_at
 from patchbay_runner.server.runs import EVENTS_NAME, Found
 from patchbay_runner.server.shapes import Run
 
-PROVENANCE_NAME = "run.json"
 # How far below the served directory runs are looked for.
 DEPTH = 3
 
@@ -72,38 +71,38 @@ class Catalog:
 
     def _examine(self, parts: Parts, on_directory: OnDirectory | None) -> Iterator[Found]:
         try:
-            provenance = self._provenance_above(parts)
+            origin = self._origin_above(parts)
             descriptor = self.root.open_directory(parts)
         except Refusal:
             return
         try:
-            yield from self._examine_open(descriptor, parts, provenance, on_directory)
+            yield from self._examine_open(descriptor, parts, origin, on_directory)
         finally:
             os.close(descriptor)
 
     def _examine_open(
-        self, directory: int, parts: Parts, inherited: Provenance, on_directory: OnDirectory | None
+        self, directory: int, parts: Parts, inherited: RunOrigin, on_directory: OnDirectory | None
     ) -> Iterator[Found]:
         if on_directory and self._is_to_watch_first(directory, parts):
             on_directory(parts, directory)  # before it is read: nothing that happens in between is missed
-        own = stamp_at(directory, PROVENANCE_NAME)
-        provenance = read_provenance(read_document(directory, PROVENANCE_NAME)) if own else inherited
+        own = stamp_at(directory, RUN_INFO_NAME)
+        origin = _origin(directory) if own else inherited
         is_run = stamp_at(directory, MANIFEST_NAME) is not None
         if is_run or stamp_at(directory, EVENTS_NAME):
-            found = self._read(directory, parts, provenance, is_record=not is_run)
+            found = self._read(directory, parts, origin, is_record=not is_run)
             if on_directory and found.run.status in ("running", "unreadable"):
                 on_directory(parts, directory)
-                found = self._read(directory, parts, provenance, is_record=not is_run)
+                found = self._read(directory, parts, origin, is_record=not is_run)
             yield found
         elif len(parts) < DEPTH:
-            yield from self._examine_below(directory, parts, provenance, on_directory)
+            yield from self._examine_below(directory, parts, origin, on_directory)
 
     @staticmethod
     def _is_to_watch_first(directory: int, parts: Parts) -> bool:
         return not parts or (stamp_at(directory, MANIFEST_NAME) is None and stamp_at(directory, EVENTS_NAME) is None)
 
     def _examine_below(
-        self, directory: int, parts: Parts, provenance: Provenance, on_directory: OnDirectory | None
+        self, directory: int, parts: Parts, origin: RunOrigin, on_directory: OnDirectory | None
     ) -> Iterator[Found]:
         with os.scandir(directory) as entries:
             names = sorted(each.name for each in entries if is_served_name(each.name) and _is_directory(each))
@@ -115,32 +114,32 @@ class Catalog:
             except OSError:
                 continue  # gone, or not for us to read
             try:
-                yield from self._examine_open(descriptor, (*parts, name), provenance, on_directory)
+                yield from self._examine_open(descriptor, (*parts, name), origin, on_directory)
             finally:
                 os.close(descriptor)
 
-    def _read(self, directory: int, parts: Parts, provenance: Provenance, *, is_record: bool) -> Found:
+    def _read(self, directory: int, parts: Parts, origin: RunOrigin, *, is_record: bool) -> Found:
         name = self.name_of(parts)
         known = self.found.get(name)
         stamps = runs.stamps_of(directory, is_record=is_record)
         if (
             known is not None
-            and (known.stamps, known.is_record, known.provenance) == (stamps, is_record, provenance)
+            and (known.stamps, known.is_record, known.origin) == (stamps, is_record, origin)
             and known.run.status != "running"
         ):
             return known
-        run = runs.read_run(directory, name, provenance, is_record=is_record)
-        return Found(parts=parts, is_record=is_record, stamps=stamps, provenance=provenance, run=run)
+        run = runs.read_run(directory, name, origin, is_record=is_record)
+        return Found(parts=parts, is_record=is_record, stamps=stamps, origin=origin, run=run)
 
-    def _provenance_above(self, parts: Parts) -> Provenance:
+    def _origin_above(self, parts: Parts) -> RunOrigin:
         """What the nearest run.json above says. Raises Refusal below a run, where there are no others."""
-        found = Provenance()
+        found = RunOrigin()
         for depth in range(len(parts)):
             with self.root.directory(parts[:depth]) as directory:
                 if stamp_at(directory, MANIFEST_NAME) or stamp_at(directory, EVENTS_NAME):
                     raise not_found("run within a run")
-                if stamp_at(directory, PROVENANCE_NAME):
-                    found = read_provenance(read_document(directory, PROVENANCE_NAME))
+                if stamp_at(directory, RUN_INFO_NAME):
+                    found = _origin(directory)
         return found
 
 
@@ -149,3 +148,7 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
+
+
+def _origin(directory: int) -> RunOrigin:
+    return parse_origin(read_document(directory, RUN_INFO_NAME) or b"") or RunOrigin()

@@ -7,8 +7,9 @@ from collections import deque
 from functools import partial
 
 from patchbay_runner.results.lock import LOCK_NAME
+from patchbay_runner.results.origin import RUN_INFO_NAME
 from patchbay_runner.results.record import MANIFEST_NAME
-from patchbay_runner.server.catalog import DEPTH, PROVENANCE_NAME, Catalog
+from patchbay_runner.server.catalog import DEPTH, Catalog
 from patchbay_runner.server.feeds import Feed
 from patchbay_runner.server.rooted import Parts
 from patchbay_runner.server.runs import EVENTS_NAME, STATE_NAME, Found
@@ -21,7 +22,7 @@ _AGAIN_S = 1.0
 _ABSENT_S = 2.0
 _LOOKS_PER_SILENCE = 15
 _MOST_REMOVED = 10_000
-_OWN_NAMES = (MANIFEST_NAME, EVENTS_NAME, PROVENANCE_NAME, STATE_NAME, LOCK_NAME)
+_OWN_NAMES = (MANIFEST_NAME, EVENTS_NAME, RUN_INFO_NAME, STATE_NAME, LOCK_NAME)
 
 
 class ListFeed(Feed):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from patchbay_runner.results.lock import LOCK_NAME
+from patchbay_runner.results.origin import RUN_INFO_NAME
 from patchbay_runner.results.record import MANIFEST_NAME
-from patchbay_runner.server.catalog import PROVENANCE_NAME, Catalog
+from patchbay_runner.server.catalog import Catalog
 from patchbay_runner.server.feeds import Feed
 from patchbay_runner.server.places import read_run_detail
 from patchbay_runner.server.runs import STATE_NAME
 from patchbay_runner.server.shapes import RunHead, SimLine
 from patchbay_runner.server.watching import Watch, Watcher
 
-_NAMES = ("", MANIFEST_NAME, PROVENANCE_NAME, STATE_NAME, LOCK_NAME)
+_NAMES = ("", MANIFEST_NAME, RUN_INFO_NAME, STATE_NAME, LOCK_NAME)
 _AGAIN_S = 1.0
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from patchbay_runner.results import lock
 from patchbay_runner.results.documents import Manifest, RunStatus, Sim, SimSummary, Status
+from patchbay_runner.results.origin import RunOrigin
 from patchbay_runner.results.record import MANIFEST_NAME
-from patchbay_runner.server.origins import Provenance
 from patchbay_runner.server.rooted import Parts, Stamp, file_at, is_served_name, read_at, read_document, stamp_at
 from patchbay_runner.server.shapes import Run, RunHead, SimCounts, SimLine
 
@@ -39,7 +39,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     parts: Parts
     is_record: bool
     stamps: tuple[Stamp | None, ...]
-    provenance: Provenance
+    origin: RunOrigin
     run: Run
 
     @property
@@ -67,10 +67,10 @@ def stamps_of(directory: int, *, is_record: bool) -> tuple[Stamp | None, ...]:
     return tuple(stamp_at(directory, name) for name in names)
 
 
-def read_run(directory: int, name: str, provenance: Provenance, *, is_record: bool) -> Run:
+def read_run(directory: int, name: str, origin: RunOrigin, *, is_record: bool) -> Run:
     """The run in an open directory. One that cannot be read says so of itself."""
     fields = _record_fields(directory, name) if is_record else _manifest_fields(directory)
-    return Run(name=name, invocation=name.partition("/")[0], **fields, **msgspec.structs.asdict(provenance))
+    return Run(name=name, invocation=name.partition("/")[0], **fields, **msgspec.structs.asdict(origin))
 
 
 def _manifest_fields(directory: int) -> dict[str, Any]:
