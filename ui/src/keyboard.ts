@@ -16,10 +16,11 @@ function change(next: typeof taken): void {
   for (const listener of listeners) listener();
 }
 
+/** Boxes that are ticked take no letters, so that keys go on working beside them. */
 function isTyping(target: EventTarget | null): boolean {
-  return (
-    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
-  );
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLInputElement) return !/^(checkbox|radio|button)$/.test(target.type);
+  return target.isContentEditable || /^(TEXTAREA|SELECT)$/.test(target.tagName);
 }
 
 function pressed(event: KeyboardEvent): void {

@@ -74,7 +74,9 @@ function routerFace(name: string, router: Router, { rebooting }: Scene): Omit<No
   ];
   const shown = badges.filter((badge) => badge !== false);
   const note = router.uplink?.ip ?? router.uplink?.ip_v6 ?? "no upstream";
-  const text = shown.length < 3 ? (router.downstream?.cidr ?? router.downstream?.cidr_v6 ?? "") : "";
+  // There are three lines, and about 24 letters fit into one.
+  const isCrowded = shown.reduce((sum, badge) => sum + badge.text.length, 0) > 24;
+  const text = !isCrowded ? (router.downstream?.cidr ?? router.downstream?.cidr_v6 ?? "") : "";
   return { id: routerId(name), kind: "router", name, note, text, badges: shown, isDown };
 }
 
