@@ -21,17 +21,17 @@ class SimPlace(NamedTuple):
     is_running: bool
 
 
-def read_run_detail(catalog: Catalog, name: str) -> tuple[Found, RunHead, tuple[SimLine, ...]]:
-    """A run as it is now. Raises Refusal when there is none."""
+def read_run_detail(catalog: Catalog, name: str, only: str | None = None) -> tuple[Found, RunHead, tuple[SimLine, ...]]:
+    """A run as it is now, and its sims or `only` that one. Raises Refusal when there is none."""
     found = catalog.get(name, is_fresh=True)
     with catalog.root.directory(found.parts) as directory:
-        head, sims = read_detail(directory, found)
+        head, sims = read_detail(directory, found, only)
     return found, head, sims
 
 
 def find_sim(catalog: Catalog, run: str, sim: str) -> SimPlace:
     """A sim as it is now. Raises Refusal when the run names none such."""
-    found, head, sims = read_run_detail(catalog, run)
+    found, head, sims = read_run_detail(catalog, run, only=sim)
     line = next((line for line in sims if line.name == sim), None)
     if line is None:
         raise not_found(f"sim {sim[:200]} in the run {run[:200]}")

@@ -149,8 +149,8 @@ def _unreadable(problem: str) -> dict[str, Any]:
     return {"status": "unreadable", "problem": problem[:500]}
 
 
-def read_detail(directory: int, found: Found) -> tuple[RunHead, tuple[SimLine, ...]]:
-    """Everything that there is to know of a run without going through its events."""
+def read_detail(directory: int, found: Found, only: str | None = None) -> tuple[RunHead, tuple[SimLine, ...]]:
+    """Everything that there is to know of a run without going through its events; of its sims, `only` that one."""
     fields = {name: getattr(found.run, name) for name in Run.__struct_fields__}
     document = None if found.is_record else read_document(directory, MANIFEST_NAME)
     if document is None:
@@ -159,7 +159,8 @@ def read_detail(directory: int, found: Found) -> tuple[RunHead, tuple[SimLine, .
         manifest = msgspec.json.decode(document, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return RunHead(**fields), ()
-    sims = tuple(_sim_line(directory, summary, found.run) for summary in manifest.simulations)
+    wanted = [summary for summary in manifest.simulations if only in (None, summary.sim_dir)]
+    sims = tuple(_sim_line(directory, summary, found.run) for summary in wanted)
     head = RunHead(
         **fields,
         environment=manifest.environment,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -54,11 +55,11 @@ async def open_stream(hub: Hub, query: StreamQuery, log: Parts, last_event_id: s
         raise Refusal(400, "log needs sim")
     if hub.streams >= MOST_STREAMS or hub.closing.is_set():
         raise Refusal(503, "too many streams at once", {"Retry-After": "5"})
-    places = await asyncio.to_thread(_places, hub, query, last_event_id)
+    places = await asyncio.to_thread(_places, hub, query, log, last_event_id)
     return EventSourceResponse(_messages(hub, _Following(query, log, places)), ping=_PING_S, send_timeout=_PATIENCE_S)
 
 
-def _places(hub: Hub, query: StreamQuery, last_event_id: str | None) -> dict[str, int]:
+def _places(hub: Hub, query: StreamQuery, log: Parts, last_event_id: str | None) -> dict[str, int]:
     """Where the stream goes on, or begins. Raises Refusal when there is no such run, sim or log."""
     places = {
         "events": 0,
@@ -71,6 +72,8 @@ def _places(hub: Hub, query: StreamQuery, last_event_id: str | None) -> dict[str
         hub.catalog.get(query.run, is_fresh=True)
         return places
     place = find_sim(hub.catalog, query.run, query.sim)
+    if log:
+        os.close(hub.catalog.root.open_file((*place.parts, *log)))
     if query.after is not None:
         places["events"] = place_after(hub.catalog.root, (*place.parts, EVENTS_NAME), query.after)
     cursor = _CURSOR.fullmatch(last_event_id or "")

@@ -214,6 +214,8 @@ def test_a_document_is_sent_once(client: httpx.Client) -> None:
         ("/api/stream?sim=web", 400),
         ("/api/stream?run=nothing", 404),
         ("/api/stream?run=run-0&sim=nothing", 404),
+        ("/api/stream?run=run-0&sim=web&log=nothing.log", 404),
+        ("/api/stream?run=run-0&log=nothing.log", 400),
     ],
 )
 def test_what_is_not_there_or_not_meant_is_told(client: httpx.Client, path: str, status: int) -> None:
