@@ -143,6 +143,7 @@ class Workers:
             if sim.state.status is Status.PENDING:
                 sim.start()
                 view.started(sim)
+            sim.state.is_displaced = False
             where = {"worker": seat.member.worker.address, "name": seat.member.worker.name}
             view.happened(sim, [sim.note("worker_assigned", **where, host=seat.member.arrival.host)])
 

@@ -237,17 +237,21 @@ class LiveView:
 def _running_cells(state: SimState) -> list[Text]:
     total = len(state.plan.steps)
     at = f"{min(state.steps_done + 1, total)}/{total}"
-    step = (
-        "paused"
-        if state.is_paused
-        else action_text(state.step)
-        if state.step
-        else ("building the network" if not state.steps_done else "")
-    )
+    step = _doing(state)
     step += f" and {state.steps_beside} more" if state.steps_beside else ""
     # Cut by the text: a column that may not wrap takes its share of a narrow screen from the others.
     name, step_cell = (Text(*cell, no_wrap=True, overflow="ellipsis") for cell in ((state.plan.title, "bold"), (step,)))
     return [name, Text(at), step_cell, Text(elapsed(state.elapsed_s), "dim")]
+
+
+def _doing(state: SimState) -> str:
+    if state.is_displaced:
+        return "waiting for a worker"
+    if state.is_paused:
+        return "paused"
+    if state.step:
+        return action_text(state.step)
+    return "" if state.steps_done else "building the network"
 
 
 def _overview(states: Sequence[SimState], running: int) -> str:

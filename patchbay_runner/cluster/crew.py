@@ -218,7 +218,8 @@ class Crew:
         if batch:
             await self._cluster.call(address, workplace.take, self._load.run, batch)
         await self._cluster.call(address, workplace.build, self._load.run, package.project, package.programs)
-        self._tell(f"worker {member.title}: labs={member.worker.labs}, sent {len(wanted)} files, {sent / 1e6:.1f} MB")
+        files = f"{len(wanted)} of {len(package.sources)} files"
+        self._tell(f"worker {member.title}: labs={member.worker.labs}, sent {files}, {sent / 1e6:.1f} MB")
 
     def _match(self) -> None:
         """Seats whoever can be. Those that run alone wait until nobody who takes company could sit there."""

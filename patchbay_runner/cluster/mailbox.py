@@ -11,6 +11,7 @@ from patchbay_runner.cluster.orders import PIECE_BYTES, Batch, Frame
 
 # The thread waits when home is so far behind, and with it, through the pipes, the sandbox.
 LIMIT_BYTES = 8 * PIECE_BYTES
+_BATCH_BYTES = 4 * PIECE_BYTES
 # Home asks all the time. When it did not for so long, it is gone, or cannot reach this worker.
 ABANDONED_S = 60.0
 
@@ -74,7 +75,7 @@ class Mailbox:
         size = 0
         with self._changed:
             self._wake = None
-            while self._frames and size < PIECE_BYTES:
+            while self._frames and size < _BATCH_BYTES:
                 frames.append(self._frames.popleft())
                 size += len(frames[-1].data)
             self._bytes -= size

@@ -72,6 +72,7 @@ class SimRecord:
         event = self.note(kind, **fields)
         self.state = SimState(self.state.plan, self.directory.name)
         self.state.start()
+        self.state.is_displaced = True
         self._torn.clear()
         self.write()
         return event

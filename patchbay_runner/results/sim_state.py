@@ -31,6 +31,8 @@ class SimState:
         self.status = Status.PENDING
         self.failure: Failure | None = None
         self.is_finished = False
+        # It ran and lost its worker; another is looked for.
+        self.is_displaced = False
         # The steps of `on_failure` that failed: told beside the failure, never instead of it.
         self.notes: list[documents.SimError] = []
         self.is_paused = False

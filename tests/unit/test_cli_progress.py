@@ -189,6 +189,10 @@ def test_the_live_view_draws_the_running_step_below_the_lines_that_stay(tmp_path
     sims[0].start()
     view.started(sims[0])
     assert "building the network" in screen.getvalue()
+    sims[0].begin_again("worker_lost")
+    view.tick()
+    assert "waiting for a worker" in screen.getvalue()
+    sims[0].state.is_displaced = False
     feed(view, sims[0], "step_started", step=0, action="run", id="fetcher", device="client")
     view.tick()
     assert "1/2" in screen.getvalue()
