@@ -55,7 +55,7 @@ class _Away(Exception):
 def server_url(text: str) -> str:
     """`text` without a slash at its end. Raises ValueError when it is no address of a web server."""
     parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
         raise ValueError(f"{text!r} is no address of a server")
     _ = parts.port  # raises ValueError
     return text.strip().rstrip("/")
@@ -108,8 +108,20 @@ def _attempt(client: httpx.Client, target: Target, body: Iterator[bytes], push_i
         with client.stream("POST", url, content=body, headers=headers) as response:
             content = b"".join(_bounded(response))
     except httpx.TransportError as error:
+        if distrust := _distrust(error):
+            raise PushError(f"{target.url}: {distrust}") from error
         raise _Away(str(error) or type(error).__name__) from error
     return _outcome(response, content)
+
+
+def _distrust(error: BaseException) -> str:
+    """What is wrong with the server's certificate, if that is it: tomorrow it will be no better."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not to be trusted: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _bounded(response: httpx.Response) -> Iterator[bytes]:

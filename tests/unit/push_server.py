@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import uvicorn
@@ -56,9 +56,9 @@ class PushServer:
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """The address of `app` until the block ends."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none"))
+def served(app: ASGIApp, **settings: Any) -> Iterator[str]:
+    """The address of `app` until the block ends. `settings` are uvicorn's."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off", ws="none", **settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from patchbay_runner.pushing.upload import Target, server_url, upload
 from patchbay_runner.results import lock
 from patchbay_runner.results.origin import RunOrigin, origin_of, read_origin
 from patchbay_runner.server.pushed.unpack import Limits, Unpacker
+from tests.unit.acme_authority import self_signed
 from tests.unit.push_server import KEY, push_server, served
 
 if TYPE_CHECKING:
@@ -263,6 +265,14 @@ def test_a_server_that_stays_away_is_given_up() -> None:
         try_upload(url, 0.0, 0.0)
 
 
+def test_a_certificate_of_nobody_is_not_tried_again(tmp_path: Path) -> None:
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(self_signed("localhost", timedelta(days=1), timedelta(hours=1)))
+    app = Starlette(routes=[])
+    with served(app, ssl_certfile=certificate) as url, pytest.raises(PushError, match="not to be trusted: self-signed"):
+        try_upload(url.replace("http:", "https:"), 60.0)
+
+
 def test_a_connection_that_breaks_is_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -336,7 +346,9 @@ def test_what_is_unusable_in_run_json_is_left_out(fields: dict[str, object], exp
     assert origin_of(fields) == expected
 
 
-@pytest.mark.parametrize("text", ["ftp://x", "x", "", "https://", "http://h:99999", "https://h/#a", "http://[::1"])
+@pytest.mark.parametrize(
+    "text", ["ftp://x", "x", "", "https://", "http://h:99999", "https://h/#a", "http://[::1", "http://a:b@h"]
+)
 def test_addresses_that_are_no_server(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         server_url(text)
