@@ -75,11 +75,12 @@ def _api_key() -> str:
 
 
 def _checked_project(given: str | None, found: RunOrigin) -> str:
-    if given is not None and not is_project(given):
-        raise click.UsageError(f"{given!r} is no name of a project; expected {PROJECT_EXPECTED}")
-    if found.project is None:
+    project = found.project if given is None else given
+    if project is None:
         raise click.UsageError("which project? Give --project")
-    return found.project
+    if not is_project(project):
+        raise click.UsageError(f"{project!r} is no name of a project; give --project: {PROJECT_EXPECTED}")
+    return project
 
 
 def _warn(contents: Contents, url: str) -> None:

@@ -58,10 +58,10 @@ def parse_origin(content: bytes) -> RunOrigin | None:
 
 
 def origin_of(fields: Mapping[str, Any]) -> RunOrigin:
-    """The fields that can be used. A project of another form than ours is none."""
-    project, url = _text(fields.get("project")), _text(fields.get("pr_url"))
+    """The fields that can be used."""
+    url = _text(fields.get("pr_url"))
     return RunOrigin(
-        project=project if project and is_project(project) else None,
+        project=_text(fields.get("project")),
         branch=_text(fields.get("branch")),
         commit=_text(fields.get("commit")),
         pr=_number(fields.get("pr")),

@@ -338,7 +338,7 @@ def test_github_tells_the_branch_and_the_commit_without_a_pull_request(tmp_path:
         ({"pr": "12", "commit": "", "branch": 3}, RunOrigin(pr=12)),
         ({"pr": True, "title": "  two\nlines"}, RunOrigin(title="two")),
         ({"pr": -1, "pr_url": "javascript:alert(1)"}, RunOrigin()),
-        ({"pr_url": "https://[", "project": "a b"}, RunOrigin()),
+        ({"pr_url": "https://[", "project": "a b"}, RunOrigin("a b")),
         ({"pr": 10**400, "title": "t" * 1000}, RunOrigin(title="t" * 500)),
     ],
 )
