@@ -182,6 +182,27 @@ def test_what_is_not_there_is_told(page: Page, served: Served, place: str) -> No
     expect(page.get_by_role("alert")).to_contain_text(re.compile("There is no"))
 
 
+NONSENSE = [
+    "sim?step=99",
+    "topology?t=abc&node=zz",
+    "events?at=zzz&group=none&kind=q&text=%F0%9F%92%A5",
+    "logs?log=../../etc/passwd&at=-1",
+    "timeline?t=-1",
+    "perf?metric=x&axis=y&with=nonsense,,%2525&link=no",
+    "files?kind=zz&at=%00",
+    "nonsense?=&&==",
+]
+
+
+def test_nonsense_in_an_address_breaks_nothing(show: Show, served: Served) -> None:
+    page = show("#/runs?status=zz&project=%00&at=x")
+    for place in NONSENSE:
+        page.evaluate("hash => { location.hash = hash }", f"#/run/{served.run}/sim/transfer-slow/{place}")
+        expect(page.locator("main h1")).to_have_text("transfer-slow")
+        expect(page.locator(".state-loading")).to_have_count(0)
+        expect(page.get_by_text("This is a defect")).to_have_count(0)
+
+
 def test_a_running_sim_shows_without_a_reload(show: Show, served: Served, tmp_path: Path, checkout: Path) -> None:
     flag = tmp_path / "flag"
     page = show("#/runs")

@@ -1,11 +1,12 @@
 import { lazy, Suspense } from "react";
+import { ErrorBoundary } from "./components/ErrorBoundary";
 import { Header } from "./components/Header";
 import { Help } from "./components/Help";
 import { Loading } from "./components/states";
 import { InvocationPage } from "./pages/InvocationPage";
 import { RunPage } from "./pages/RunPage";
 import { RunsPage } from "./pages/RunsPage";
-import { type Route, runOf, useRoute } from "./routing";
+import { type Route, runOf, toHash, useRoute } from "./routing";
 import { useSubscription } from "./state/store";
 
 const SimPage = lazy(() => import("./pages/SimPage").then((module) => ({ default: module.SimPage })));
@@ -20,11 +21,18 @@ export function App() {
       </button>
       <Header route={route} />
       <main id="main" tabIndex={-1}>
-        <Page route={route} />
+        <ErrorBoundary key={placeOf(route)}>
+          <Page route={route} />
+        </ErrorBoundary>
       </main>
       <Help />
     </>
   );
+}
+
+/** Without the parameters: another place has another chance. */
+function placeOf(route: Route): string {
+  return toHash({ ...route, params: {} }).replace(/\/(sim|topology|events|logs|timeline|perf|files)$/, "");
 }
 
 function Page({ route }: { route: Route }) {

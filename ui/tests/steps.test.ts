@@ -70,6 +70,16 @@ describe("steps", () => {
     expect(view?.captures).toEqual([{ name: "n", value: "3", history: ["1", "2", "3"], count: 3 }]);
   });
 
+  it("have captures of 100,000 values at once", () => {
+    const values = Array.from({ length: 100_000 }, (_, n) => ({
+      kind: "capture_recorded",
+      key: "a.n",
+      value: String(n),
+      count: n + 1,
+    }));
+    expect(stepViews([step(0, "a")], events(...values), null, [])[0]?.captures[0]?.history).toHaveLength(100_000);
+  });
+
   it("leave out what every process captures", () => {
     const started = events(
       { kind: "step_started", step: 0, id: "a" },

@@ -35,17 +35,17 @@ interface ChoiceProps {
 }
 
 export function Choice({ label, value, options, onChange, any }: ChoiceProps) {
+  const known = options.map((option) => (typeof option === "string" ? { value: option, text: option } : option));
+  // an address may ask for what there is not: it shows as it was asked, and can be taken back
+  if (value && !known.some((option) => option.value === value)) known.push({ value, text: value });
   return (
     <select aria-label={label} value={value} onChange={(event) => onChange(event.target.value || null)}>
       <option value="">{any ?? `any ${label.toLowerCase()}`}</option>
-      {options.map((option) => {
-        const { value: of, text } = typeof option === "string" ? { value: option, text: option } : option;
-        return (
-          <option key={of} value={of}>
-            {text}
-          </option>
-        );
-      })}
+      {known.map((option) => (
+        <option key={option.value} value={option.value}>
+          {option.text}
+        </option>
+      ))}
     </select>
   );
 }

@@ -16,9 +16,10 @@ const MOST_SERIES = 8;
 
 export function LinkCharts({ chart, params, setParams }: Props) {
   const links = useMemo(() => [...new Set(chart.series.map((one) => one.link))], [chart]);
+  const link = links.find((one) => one === params.link) ?? null;
   const shown = useMemo(
-    () => chart.series.filter((one) => !params.link || one.link === params.link).slice(0, MOST_SERIES),
-    [chart, params.link],
+    () => chart.series.filter((one) => link === null || one.link === link).slice(0, MOST_SERIES),
+    [chart, link],
   );
   if (chart.series.length === 0) return null;
   const names = shown.map((one) => `${one.link} ${one.direction}`);
@@ -32,12 +33,12 @@ export function LinkCharts({ chart, params, setParams }: Props) {
           <Choice
             label="Link"
             any="all links"
-            value={params.link ?? ""}
+            value={link ?? ""}
             options={links}
-            onChange={(link) => setParams({ link }, "replace")}
+            onChange={(chosen) => setParams({ link: chosen }, "replace")}
           />
         )}
-        {shown.length < chart.series.length && !params.link && (
+        {shown.length < chart.series.length && link === null && (
           <span className="muted">the first {MOST_SERIES} directions</span>
         )}
       </FilterBar>

@@ -35,10 +35,16 @@ export function Results({ run, simDir, version, params, setParams }: Props) {
   const axes = [...new Set(rows.flatMap((row) => Object.keys(row.matrix)))];
   const axis = axes.find((one) => one === params.axis) ?? null;
   const comparisons = useMemo(() => (metric ? compared(rows, runs, metric) : []), [rows, runs, metric]);
-  if (fetched.error)
-    return <Failure title="The results could not be read" error={fetched.error} retry={fetched.again} />;
-  if (!fetched.value) return <Loading what="the results" />;
   const picker = <RunPicker run={run} others={others} setParams={setParams} />;
+  if (fetched.error) {
+    return (
+      <>
+        <FilterBar>{picker}</FilterBar>
+        <Failure title="The results could not be read" error={fetched.error} retry={fetched.again} />
+      </>
+    );
+  }
+  if (!fetched.value) return <Loading what="the results" />;
   if (!metric) {
     return (
       <>
@@ -56,7 +62,7 @@ export function Results({ run, simDir, version, params, setParams }: Props) {
         <Choice
           label="Metric"
           any={`${title} (${unit})`}
-          value={params.metric ?? ""}
+          value={params.metric === metric ? metric : ""}
           options={metrics.map((one) => ({
             value: one,
             text: `${METRIC_TEXTS[one].title} (${METRIC_TEXTS[one].unit})`,

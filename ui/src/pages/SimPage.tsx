@@ -1,5 +1,6 @@
 import { type ComponentType, useCallback, useMemo } from "react";
 import { SimHead } from "../components/SimHead";
+import { ErrorBoundary } from "../components/ErrorBoundary";
 import { Empty, Failure, Loading } from "../components/states";
 import { TabBar } from "../components/TabBar";
 import { changedParams, go, type Params, type Route, SIM_TABS, type SimTab, simHash } from "../routing";
@@ -47,16 +48,18 @@ export function SimPage({ route }: { route: Extract<Route, { page: "sim" }> }) {
         ) : status === "pending" && live.record.events.length === 0 ? (
           <Empty title="This sim has not begun">It starts when it is its turn, and shows here without a reload.</Empty>
         ) : (
-          <Tab
-            run={run}
-            sim={sim}
-            runDocument={live.run}
-            record={live.record}
-            isLive={status === "running" || status === "pending"}
-            params={params}
-            setParams={setParams}
-            hashOf={hashOf}
-          />
+          <ErrorBoundary key={tab}>
+            <Tab
+              run={run}
+              sim={sim}
+              runDocument={live.run}
+              record={live.record}
+              isLive={status === "running" || status === "pending"}
+              params={params}
+              setParams={setParams}
+              hashOf={hashOf}
+            />
+          </ErrorBoundary>
         )}
       </section>
     </>

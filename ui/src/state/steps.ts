@@ -130,10 +130,12 @@ function captureViews(
   }
   for (const event of events) {
     if (event.kind !== "capture_recorded") continue;
-    const known = byKey.get(text(event.key)) ?? { history: [], count: 0 };
+    const key = text(event.key);
+    const known = byKey.get(key) ?? { history: [], count: 0 };
     const count = number(event.count) ?? known.count + 1;
     if (count <= known.count) continue;
-    byKey.set(text(event.key), { history: [...known.history, text(event.value)], count });
+    known.history.push(text(event.value));
+    byKey.set(key, { history: known.history, count });
   }
   const byStep = new Map<string, CaptureView[]>();
   for (const [key, { history, count }] of byKey) {
