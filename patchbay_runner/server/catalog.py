@@ -143,12 +143,6 @@ class Catalog:
         return found
 
 
-def _origin(directory: int) -> RunOrigin:
-    """What run.json says, as far as it can be used."""
-    document = read_document(directory, RUN_INFO_NAME)
-    return (parse_origin(document) if document else None) or RunOrigin()
-
-
 def _is_directory(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
