@@ -38,7 +38,7 @@ def serve(*arguments: str | Path, **environment: str) -> Iterator[tuple[subproce
             process.kill()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_runs_are_served_until_a_signal(tmp_path: Path, signum: signal.Signals) -> None:
     run = make_run(tmp_path)
     with serve(tmp_path, "--bind", ":0") as (process, url):
