@@ -21,7 +21,7 @@ from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.registry import LabRecord, running_labs
 
 # An agent that is still building its network answers later.
-_PATIENCE_S = 1.0
+_PATIENCE_S = 5.0
 
 
 @click.command()

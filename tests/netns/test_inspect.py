@@ -187,8 +187,13 @@ def test_ps_tells_what_runs_where(user: User, up: dict[str, Any]) -> None:
     with process:
         assert process.stdout is not None
         inside = int(process.stdout.readline())
-        (told,) = map(json.loads, user.patchbay("ps", "--json").stdout.splitlines())
-        (program,) = told["programs"]
+
+        def listed() -> dict[str, Any]:
+            (told,) = map(json.loads, user.patchbay("ps", "--json").stdout.splitlines())
+            return dict(told)
+
+        wait_until(lambda: [each["argv"][0] for each in listed()["programs"]] == ["sleep"], PATIENCE_S)
+        (program,) = (told := listed())["programs"]
         assert (told["id"], told["kind"], told["pid"]) == (up["id"], "inspect", up["pid"])
         assert (program["node"], program["pid_inside"], program["argv"]) == ("server", inside, ["sleep", "4321"])
         table = user.patchbay("ps").stdout
