@@ -22,6 +22,7 @@ from patchbay_runner.model.sizes import EXPECTED, parse_size
 from patchbay_runner.server.hosting.serving import Endless, Hosted, host
 from patchbay_runner.server.listening import join_address, listen
 from patchbay_runner.server.pushed.api import PushApi
+from patchbay_runner.server.pushed.described import description
 from patchbay_runner.server.pushed.readers import CountReaders, Readers
 from patchbay_runner.server.pushed.retention import Retention
 from patchbay_runner.server.pushed.store import RunStore
@@ -181,6 +182,7 @@ def _application(settings: Settings, routes: list[Route]) -> Guards:
         title=settings.acme_domain,
         is_accepting_pushes=settings.api_key is not None,
         routes=tuple(routes),
+        described=description() if routes else {},
     )
     return create_app(settings.run_dir, options)
 

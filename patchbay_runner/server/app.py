@@ -35,12 +35,16 @@ _FORMER = ("state", "events", "events.json", "logs", "logs/{path:path}")
 
 
 class AppOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`routes` (Starlette's) come before those of the page. `may_use_inotify` False asks, as where it is used up."""
+    """`routes` (Starlette's) come before those of the page; `described` is what OpenAPI says of them.
+
+    `may_use_inotify` False asks, as where it is used up.
+    """
 
     is_our_host: guards.HostCheck = guards.only_loopback
     title: str | None = None
     is_accepting_pushes: bool = False
     routes: tuple[Any, ...] = ()
+    described: dict[str, Any] = {}
     may_use_inotify: bool = True
 
 
@@ -62,7 +66,7 @@ def create_app(directory: Path, options: AppOptions | None = None) -> guards.Gua
             await hub.close()
 
     app = Starlette(
-        routes=[*_api_routes(), *options.routes, *_page_routes()],
+        routes=[*_api_routes(options), *options.routes, *_page_routes()],
         exception_handlers={Refusal: _refused, HTTPException: _refused, Exception: _defect},
         lifespan=lifespan,
     )
@@ -70,8 +74,8 @@ def create_app(directory: Path, options: AppOptions | None = None) -> guards.Gua
     return guards.Guards(app, options.is_our_host)
 
 
-def _api_routes() -> list[Route]:
-    description = msgspec.json.encode(openapi.describe())
+def _api_routes(options: AppOptions) -> list[Route]:
+    description = msgspec.json.encode(openapi.describe(options.described))
 
     async def describe(_request: Request) -> Response:
         return Response(description, media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -22,8 +23,9 @@ _NAME_DESCRIPTIONS = {
 }
 
 
-def describe() -> dict[str, Any]:
-    """The description."""
+def describe(more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The description; `more` has the `paths` and `components` of routes that were added."""
+    more = more or {}
     kinds = [operation.reply for operation in OPERATIONS if not isinstance(operation.reply, str)]
     schemas, components = msgspec.json.schema_components([*kinds, ErrorReply], ref_template=_REFERENCE)
     by_kind = {id(kind): schema for kind, schema in zip([*kinds, ErrorReply], schemas, strict=True)}
@@ -32,8 +34,8 @@ def describe() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "patchbay", "version": __version__, "description": "Runs of patchbay, as they are on disk."},
-        "paths": paths,
-        "components": {"schemas": components},
+        "paths": paths | more.get("paths", {}),
+        "components": {"schemas": components} | more.get("components", {}),
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import httpx
 import pytest
+import schemathesis
 
 from patchbay_runner.cli.patchbay_serve import patchbay_serve
 from tests.unit.push_archives import a_file, a_run
@@ -86,6 +87,8 @@ def test_a_pushed_run_is_served_and_listed(tmp_path: Path) -> None:
         run = httpx.get(f"{server.url}/api/runs/{name}").json()
         assert (run["project"], run["branch"]) == ("web", "main")
         assert httpx.get(f"{server.url}/runs").status_code == 200
+        described = schemathesis.openapi.from_dict(httpx.get(f"{server.url}/openapi.json").json())
+        assert described["/api/push/{project}"]["POST"].path == "/api/push/{project}"
         assert httpx.get(f"{server.url}/api/runs/.incoming").status_code == 404
         refused_push = httpx.post(f"{server.url}/api/push/web", content=a_run(), headers={"Authorization": "Bearer x"})
         assert refused_push.status_code == 401
