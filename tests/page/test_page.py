@@ -71,6 +71,8 @@ def test_a_run_leads_from_the_reason_to_the_output(show: Show, served: Served) -
     expect(step).to_have_attribute("aria-expanded", "true")
     expect(page.get_by_label("stderr of greet")).to_contain_text("a does not answer")
     expect(page.get_by_role("button", name=re.compile("skipped"))).to_be_visible()
+    page.get_by_role("link", name=re.compile("State of the nodes then")).click()
+    expect(row(page, "failure-state/b/").first).to_be_visible()
 
 
 def test_a_step_shows_its_captures_and_assertions(show: Show, served: Served) -> None:

@@ -70,6 +70,7 @@ describe("files", () => {
     ["events.jsonl", "record"],
     ["nodes/a/stdout.log", "log"],
     ["nodes/a/x.pcapng", "packets"],
+    ["failure-state/home/nft.txt", "failure-state"],
     ["certs/tls/key.pem", "certificate"],
     ["files/page/content", "generated"],
     ["nodes/a/core", "other"],

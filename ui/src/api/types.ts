@@ -146,6 +146,7 @@ export interface SimDocument {
   steps_done: number;
   setup: Readonly<Record<string, string | number | null>> | null;
   links: { engine: string; statistics: readonly ({ name: string } & LinkCounters)[] } | null;
+  failure_state?: { path: string; files: number } | null;
   error: SimError | null;
   error_line: string | null;
 }

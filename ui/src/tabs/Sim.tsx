@@ -4,7 +4,7 @@ import type { SimError } from "../api/types";
 import { Empty } from "../components/states";
 import { StepDetails } from "../components/StepDetails";
 import { Status } from "../components/Status";
-import { duration } from "../format";
+import { duration, plural } from "../format";
 import { useShortcuts } from "../keyboard";
 import { stepKey, type StepView, stepViews } from "../state/steps";
 import type { TabProps } from "./contract";
@@ -30,7 +30,7 @@ export function Sim({ run, sim, record, params, setParams, hashOf, isLive }: Tab
   ]);
   return (
     <div className="sim">
-      {error && <ErrorBox error={error} select={select} />}
+      {error && <ErrorBox error={error} select={select} state={stateLink(record, hashOf)} />}
       {views.length === 0 && (
         <Empty title={isLive ? "No steps yet" : "This record has no steps"}>
           {isLive ? "The network is being built." : "It was made without a plan, by a test suite perhaps."}
@@ -53,7 +53,23 @@ export function Sim({ run, sim, record, params, setParams, hashOf, isLive }: Tab
   );
 }
 
-function ErrorBox({ error, select }: { error: SimError; select: (key: string) => void }) {
+interface ErrorProps {
+  error: SimError;
+  select: (key: string) => void;
+  state: { text: string; hash: string } | null;
+}
+
+/** To what every node's kernel knew when the sim failed. */
+function stateLink(record: TabProps["record"], hashOf: TabProps["hashOf"]): ErrorProps["state"] {
+  const kept = record.sim?.failure_state;
+  if (!kept?.files) return null;
+  return {
+    text: `State of the nodes then (${plural(kept.files, "file")})`,
+    hash: hashOf("files", { kind: "failure-state" }),
+  };
+}
+
+function ErrorBox({ error, select, state }: ErrorProps) {
   const { step } = error;
   return (
     <div className="error-box" role="alert">
@@ -74,11 +90,14 @@ function ErrorBox({ error, select }: { error: SimError; select: (key: string) =>
           <pre>{error.traceback}</pre>
         </details>
       )}
-      {step && (
-        <button type="button" onClick={() => select(stepKey(step))}>
-          Show the step and its output
-        </button>
-      )}
+      <p className="links">
+        {step && (
+          <button type="button" onClick={() => select(stepKey(step))}>
+            Show the step and its output
+          </button>
+        )}
+        {state && <a href={state.hash}>{state.text}</a>}
+      </p>
     </div>
   );
 }
