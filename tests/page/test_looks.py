@@ -18,8 +18,9 @@ PLACES = {
     "sim": SIM + "sim?step=2",
     "topology": SIM + "topology?node=laptop",
     "events": SIM + "events?at=14",
-    "logs": SIM + "logs",
-    "timeline": SIM + "timeline",
+    "logs": "#/run/{run}/sim/roaming/logs?node=phone&at=0&q=packet",
+    "timeline": "#/run/{run}/sim/roaming/timeline?sel=8",
+    "timeline-list": SIM + "timeline?view=list",
     "perf": SIM + "perf",
     "files": SIM + "files",
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseAnsi, withoutAnsi } from "../src/logs/ansi";
 import { customEvent } from "../src/logs/custom";
+import { contrast, legible, parse } from "../src/logs/legible";
 import { fieldText, parseRecord } from "../src/logs/records";
 
 const ESC = "\x1b";
@@ -50,6 +51,24 @@ describe("terminal colours", () => {
 
   it("show of a progress bar what a terminal would show last", () => {
     expect(parseAnsi("10 %\r20 %\r").spans).toEqual([{ text: "20 %", style: {} }]);
+  });
+});
+
+describe("colours that programs chose", () => {
+  const colours = ["#ff8700", "#ffff00", "#000080", "#808080", "#ffffff", "#000000"];
+  it.each(colours)("can be read in both themes: %s", (hex) => {
+    const parts = [...legible(hex).matchAll(/rgb\((\d+) (\d+) (\d+)\)/g)].map(
+      ([, r, g, b]) => [Number(r), Number(g), Number(b)] as const,
+    );
+    const [light, dark] = parts;
+    if (!light || !dark) throw new Error(legible(hex));
+    expect(contrast(light, parse("#dfeaff"))).toBeGreaterThanOrEqual(4.5);
+    expect(contrast(dark, parse("#22364f"))).toBeGreaterThanOrEqual(4.5);
+  });
+
+  it("stay as they are where they can be read", () => {
+    expect(legible("#000080")).toContain("rgb(0 0 128)");
+    expect(legible("#ffff00")).toContain("rgb(255 255 0)");
   });
 });
 

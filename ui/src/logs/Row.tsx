@@ -3,6 +3,7 @@ import { memo, type ReactNode } from "react";
 import { relative } from "../format";
 import { parseAnsi, type Style, withoutAnsi } from "./ansi";
 import type { Line } from "./buffer";
+import { legible } from "./legible";
 import { fieldText, type LogRecord, parseRecord } from "./records";
 
 export const ROW_HEIGHT = 20;
@@ -133,7 +134,12 @@ function classOf(style: Style): string {
 
 function coloursOf({ foreground, background, isInverse }: Style): { color?: string; backgroundColor?: string } {
   const [front, back] = isInverse ? [background ?? "ground", foreground ?? "text"] : [foreground, background];
-  return { ...(front && { color: colour(front) }), ...(back && { backgroundColor: colour(back) }) };
+  // A colour on a ground that the program chose as well is its own business.
+  const isOwn = front?.startsWith("#") && !back;
+  return {
+    ...(front && { color: isOwn ? legible(front) : colour(front) }),
+    ...(back && { backgroundColor: colour(back) }),
+  };
 }
 
 function colour(name: string): string {
