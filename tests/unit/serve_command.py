@@ -36,7 +36,7 @@ class ServeCommand:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 def serve_command(*arguments: str | Path) -> list[str]:
