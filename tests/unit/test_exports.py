@@ -10,7 +10,7 @@ from patchbay_runner import library
 def test_the_package_exports_what_the_library_has() -> None:
     assert set(library.__all__) <= set(dir(patchbay_runner))
     assert all(getattr(patchbay_runner, name) is getattr(library, name) for name in library.__all__)
-    assert patchbay_runner._EXPORTED == set(library.__all__)
+    assert set(library.__all__) == patchbay_runner._EXPORTED
 
 
 def test_asking_for_a_module_of_the_package_loads_no_library() -> None:
