@@ -6,6 +6,7 @@ from patchbay_runner.kernel import netlink
 from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.carriers import ends_of
 from patchbay_runner.lab.running import RunningNetwork
+from patchbay_runner.lab.state import spelled
 from patchbay_runner.model.links import Direction, LinkCondition
 from patchbay_runner.model.topology import Interface
 
@@ -86,7 +87,9 @@ class DeviceChanges(RunningNetwork):
         It stays with the interface through `replug`.
         """
         self._links.set(self._link_port(device, interface), condition, direction)
-        self._emit("link_condition_changed", device=device, iface=interface, condition=condition, direction=direction)
+        self._emit(
+            "link_condition_changed", device=device, iface=interface, condition=spelled(condition), direction=direction
+        )
 
     def _new_addresses(self, device: str, interface: str) -> dict[str, str | None]:
         port = self.plan.ports[device, interface]

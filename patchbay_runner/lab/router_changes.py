@@ -11,6 +11,7 @@ from patchbay_runner.kernel import conntrack, nftables
 from patchbay_runner.lab import replan, requests
 from patchbay_runner.lab.carriers import carriers_up, ends_of
 from patchbay_runner.lab.running import RunningNetwork
+from patchbay_runner.lab.state import firewall_fields, nat_fields, spelled
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import Nat
@@ -23,7 +24,7 @@ class RouterChanges(RunningNetwork):
     def set_nat(self, router: str, nat: Nat) -> None:
         """Changes a router's IPv4 NAT. Mappings are forgotten; flows that the kernel tracks go on until `flush_nat`."""
         self._change_router(router, nat=nat)
-        self._emit("nat_changed", router=router, nat=nat.mode)
+        self._emit("nat_changed", router=router, **nat_fields(nat))
 
     def set_nat_v6(self, router: str, mode: NatV6) -> None:
         """Changes how a router translates IPv6. The LAN keeps its prefix, and flows go on as with `set_nat`."""
@@ -38,17 +39,17 @@ class RouterChanges(RunningNetwork):
     def set_firewall(self, router: str, firewall: Firewall) -> None:
         """Changes what a router lets through; flows that it knows are let through until they end."""
         self._change_router(router, firewall=firewall)
-        self._emit("firewall_changed", router=router, firewall=firewall.mode)
+        self._emit("firewall_changed", router=router, **firewall_fields(firewall))
 
     def set_downlink(self, router: str, condition: LinkCondition | None) -> None:
         """Impairs what a router sends into its LAN, None clears it; traffic between members is not touched."""
         self._links.set(self._lan_port(self._router(router)), condition, "down")
-        self._emit("downlink_condition_changed", router=router, condition=condition)
+        self._emit("downlink_condition_changed", router=router, condition=spelled(condition))
 
     def set_uplink(self, router: str, condition: LinkCondition | None) -> None:
         """Impairs what a router sends to its upstream or the exchange, None clears it."""
         self._links.set(self._uplink_port(self._router(router)), condition, "up")
-        self._emit("uplink_condition_changed", router=router, condition=condition)
+        self._emit("uplink_condition_changed", router=router, condition=spelled(condition))
 
     async def reboot_router(self, router: str, down_for_s: float) -> None:
         """Takes a router away with all that it has learned, and brings it back after a while as it was set up.

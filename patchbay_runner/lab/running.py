@@ -33,7 +33,7 @@ from patchbay_runner.lab.replan import Network
 from patchbay_runner.lab.settling import BUILD_PATIENCE_S, CHANGE_PATIENCE_S, Settling
 from patchbay_runner.lab.state import device_state, region_link_state, region_state, router_state
 from patchbay_runner.lab.translators import Translators
-from patchbay_runner.model.links import LinkReport
+from patchbay_runner.model.links import LinkReport, compact_link
 from patchbay_runner.model.regions import declared_regions
 from patchbay_runner.model.topology import LabSettings, Topology
 
@@ -150,7 +150,7 @@ class RunningNetwork:
             self._emit("nat64_statistics", router=router, **counters)
         report = self._links.report()
         for link in report.statistics:
-            self._emit("link_statistics", **msgspec.to_builtins(link))
+            self._emit("link_statistics", **msgspec.to_builtins(compact_link(link)))
         return overload(report.statistics)
 
     def is_broken(self, cable: RegionCable) -> bool:

@@ -10,8 +10,10 @@ import msgspec
 from patchbay_runner.lab.addressing import IX, LAN_BRIDGE, AddressPlan, Port
 from patchbay_runner.lab.region_links import RegionCable
 from patchbay_runner.lab.regions import region_router
+from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.interpolation import ip_variables
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.model.links import LinkCondition, compact
+from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import Device, NatV6, Router, Topology
 
 # A link's name to what its upload and download are asked to be.
@@ -29,9 +31,9 @@ def router_state(router: Router, region: str | None, plan: AddressPlan, conditio
     return {
         "upstream": router.upstream,
         "region": region,
-        "nat": router.nat.mode,
+        **nat_fields(router.nat),
         "nat_v6": router.nat_v6.value,
-        "firewall": router.firewall.mode,
+        **firewall_fields(router.firewall),
         "ip_support": router.ip_support.value,
         "mtu": router.mtu,
         "uplink": {"interface": wan.interface, **_address_fields(wan)} if wan is not None else None,
@@ -42,9 +44,22 @@ def router_state(router: Router, region: str | None, plan: AddressPlan, conditio
             "mapped_cidr_v6": _mapped(router, plan),
             **_address_fields(lan.gateway),
         },
-        "uplink_condition": _spelled(conditions(f"{router.name}.{wan.interface}")[0]) if wan is not None else None,
-        "downlink_condition": _spelled(conditions(f"{router.name}.{LAN_BRIDGE}")[1]),
+        "uplink_condition": spelled(conditions(f"{router.name}.{wan.interface}")[0]) if wan is not None else None,
+        "downlink_condition": spelled(conditions(f"{router.name}.{LAN_BRIDGE}")[1]),
         "devices": list(dict.fromkeys(member.node for member in lan.members)),
+    }
+
+
+def nat_fields(nat: Nat) -> dict[str, Any]:
+    """How a NAT is called, and what it does."""
+    return {"nat": nat.mode, "nat_table": nat.config and nat.config.table}
+
+
+def firewall_fields(firewall: Firewall) -> dict[str, Any]:
+    """How a firewall is called, and what it does."""
+    return {
+        "firewall": firewall.mode,
+        "firewall_table": None if firewall.config.is_open else firewall.config.table,
     }
 
 
@@ -62,7 +77,7 @@ def region_state(region: str, plan: AddressPlan) -> dict[str, Any]:
 def region_link_state(cable: RegionCable, *, is_broken: bool) -> dict[str, Any]:
     """A link between regions, and the condition of each direction; None where there is none."""
     conditions = {"a_to_b": cable.link.a_to_b, "b_to_a": cable.link.b_to_a}
-    asked = {key: None if each.is_clear else msgspec.to_builtins(each) for key, each in conditions.items()}
+    asked = {key: spelled(each) for key, each in conditions.items()}
     return {**link_names(cable), **asked, "broken": is_broken}
 
 
@@ -94,12 +109,12 @@ def device_state(device: Device, plan: AddressPlan, down: frozenset[str], condit
 
 
 def _condition_fields(up: LinkCondition | None, down: LinkCondition | None) -> dict[str, Any]:
-    return {"condition": _spelled(up), "download_condition": _spelled(down)}
+    return {"condition": spelled(up), "download_condition": spelled(down)}
 
 
-def _spelled(condition: LinkCondition | None) -> dict[str, Any] | None:
+def spelled(condition: LinkCondition | None) -> dict[str, Any] | None:
     """As in a TOML file."""
-    return None if condition is None or condition.is_clear else msgspec.to_builtins(condition)
+    return None if condition is None or condition.is_clear else msgspec.to_builtins(compact(condition))
 
 
 def address_variables(topology: Topology, plan: AddressPlan) -> dict[str, str]:

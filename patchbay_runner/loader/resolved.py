@@ -141,13 +141,7 @@ def _router(router: Router) -> Table:
 
 
 def _firewall(firewall: Firewall) -> str | Table:
-    config = firewall.config
-    if firewall.mode != "custom":
-        return firewall.mode
-    ports = {"allow_tcp": config.allow_tcp, "allow_udp": config.allow_udp}
-    return {"block_inbound": config.block_inbound} | {
-        key: list(allowed) for key, allowed in ports.items() if allowed is not None
-    }
+    return firewall.mode if firewall.mode != "custom" else firewall.config.table
 
 
 def _advertisements(ra: RouterAdvertisements) -> Table:
@@ -157,22 +151,7 @@ def _advertisements(ra: RouterAdvertisements) -> Table:
 
 
 def _nat(nat: Nat) -> str | Table:
-    if nat.mode in NAT_MODES:
-        return nat.mode
-    config = nat.config or NatConfig()
-    ports = _given(
-        port_allocation=config.allocation and config.allocation.value,
-        port_range=config.port_range and list(config.port_range),
-    )
-    return {
-        **ports,
-        "mapping": config.mapping.value,
-        "filtering": config.filtering.value,
-        "hairpin": config.hairpin,
-        "udp_timeout": config.timeouts.udp_s,
-        "udp_stream_timeout": config.timeouts.udp_stream_s,
-        "tcp_established_timeout": config.timeouts.tcp_established_s,
-    }
+    return nat.mode if nat.mode in NAT_MODES else (nat.config or NatConfig()).table
 
 
 def _device(device: Device) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,6 +23,14 @@ class FirewallConfig(msgspec.Struct, frozen=True):
     @property
     def is_open(self) -> bool:
         return self == _OPEN
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The table of a sim that means this."""
+        ports = {"allow_tcp": self.allow_tcp, "allow_udp": self.allow_udp}
+        return {"block_inbound": self.block_inbound} | {
+            key: list(allowed) for key, allowed in ports.items() if allowed is not None
+        }
 
 
 _OPEN = FirewallConfig()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -77,6 +77,29 @@ class LinkReport(msgspec.Struct, frozen=True):
 
     engine: str | None = None
     statistics: tuple[LinkStatistics, ...] = ()
+
+
+_Counted = TypeVar("_Counted", LinkCondition, DirectionStatistics)
+
+
+def compact(record: _Counted) -> _Counted:
+    """The same in as few characters as JSON takes: nothing that is zero, and no digits that say nothing."""
+    fields = zip(record.__struct_fields__, record.__struct_defaults__, strict=True)
+    values = {name: (_shortest(getattr(record, name)), default) for name, default in fields}
+    # What is left out is the very object of the default, by which the encoder knows it.
+    return type(record)(**{name: value for name, (value, default) in values.items() if value != default})
+
+
+def compact_link(link: LinkStatistics) -> LinkStatistics:
+    """`compact` of both directions."""
+    return LinkStatistics(link.name, link.up and compact(link.up), link.down and compact(link.down))
+
+
+def _shortest(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    rounded = round(value, 6)
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 PRESETS: dict[str, LinkCondition] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -66,6 +66,22 @@ class NatConfig(msgspec.Struct, frozen=True):
             return self.allocation
         independent = self.mapping is Mapping.ENDPOINT_INDEPENDENT
         return PortAllocation.PRESERVING if independent else PortAllocation.RANDOM
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The table of a sim that means this; timeouts are seconds."""
+        ports = {
+            "port_allocation": self.allocation and self.allocation.value,
+            "port_range": self.port_range and list(self.port_range),
+        }
+        return {key: value for key, value in ports.items() if value is not None} | {
+            "mapping": self.mapping.value,
+            "filtering": self.filtering.value,
+            "hairpin": self.hairpin,
+            "udp_timeout": self.timeouts.udp_s,
+            "udp_stream_timeout": self.timeouts.udp_stream_s,
+            "tcp_established_timeout": self.timeouts.tcp_established_s,
+        }
 
 
 NatMode = Literal["none", "home", "corporate", "cgnat", "cloud-nat", "full-cone", "custom"]

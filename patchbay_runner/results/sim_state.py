@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from patchbay_runner.model.links import LinkReport
+from patchbay_runner.model.links import LinkReport, compact_link
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.recording import HISTORY_LIMIT, Failure, StepResult
 from patchbay_runner.results import documents, messages
@@ -247,7 +247,7 @@ def _setup(plan: Plan) -> documents.Setup:
 def _links(report: LinkReport) -> documents.Links | None:
     if report.engine is None:
         return None
-    return documents.Links(engine=report.engine, statistics=report.statistics)
+    return documents.Links(engine=report.engine, statistics=tuple(map(compact_link, report.statistics)))
 
 
 def _error(failure: Failure) -> documents.SimError:

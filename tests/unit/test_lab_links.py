@@ -1,11 +1,15 @@
-"""When links were too late for a sim to count: the verdict on their statistics."""
+"""When links were too late for a sim to count, and how records spell what a network does."""
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from patchbay_runner.lab.links import overload
-from patchbay_runner.model.links import DirectionStatistics, LinkStatistics
+from patchbay_runner.lab.state import firewall_fields, nat_fields
+from patchbay_runner.model.firewall import Firewall, FirewallConfig
+from patchbay_runner.model.links import DirectionStatistics, LinkCondition, LinkStatistics, compact, compact_link
+from patchbay_runner.model.nat import Mapping, Nat, NatConfig
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,33 @@ def test_the_verdict_names_the_links_and_how_late_they_were() -> None:
     found = overload([LinkStatistics(name="fine.eth0"), LinkStatistics(name="phone.eth0", down=way)])
     assert found is not None
     assert found.endswith("on time: phone.eth0 was 12.3 ms late at p99, 50.0 ms at worst, 3 frames lost")
+
+
+def test_records_say_nothing_of_zeros_and_no_digits_that_say_nothing() -> None:
+    way = DirectionStatistics(packets=7, delay_total_ms=140.00000000000003, late_p99_ms=0.0 * 3, late_max_ms=1.25)
+    link = compact_link(LinkStatistics("a.eth0", up=way, down=DirectionStatistics(delay_total_ms=1e-15)))
+    assert msgspec.json.encode(link) == (
+        b'{"name":"a.eth0","up":{"packets":7,"delay_total_ms":140,"late_max_ms":1.25},"down":{}}'
+    )
+    assert msgspec.json.encode(compact(LinkCondition(latency_ms=20.0, loss_pct=0.5))) == (
+        b'{"latency_ms":20,"loss_pct":0.5}'
+    )
+
+
+def test_the_state_says_what_a_router_of_custom_tables_does() -> None:
+    nat = Nat("custom", NatConfig(Mapping.ENDPOINT_DEPENDENT, port_range=(5000, 5999)))
+    assert nat_fields(nat)["nat_table"] == {
+        "port_range": [5000, 5999],
+        "mapping": "endpoint-dependent",
+        "filtering": "address-and-port-dependent",
+        "hairpin": False,
+        "udp_timeout": 30,
+        "udp_stream_timeout": 120,
+        "tcp_established_timeout": 432_000,
+    }
+    assert nat_fields(Nat()) == {"nat": "none", "nat_table": None}
+    assert firewall_fields(Firewall("custom", FirewallConfig(allow_udp=(53,)))) == {
+        "firewall": "custom",
+        "firewall_table": {"block_inbound": False, "allow_udp": [53]},
+    }
+    assert firewall_fields(Firewall()) == {"firewall": "none", "firewall_table": None}
