@@ -15,8 +15,9 @@ class DeviceChanges(RunningNetwork):
     """A running network whose devices change. Every method returns when the kernel has done it."""
 
     def link_down(self, device: str, interface: str) -> None:
-        """Takes an interface down: nothing is sent or received, and its routes are gone."""
+        """Takes an interface down: nothing is sent or received, what is under way is lost, its routes are gone."""
         self._send(device, [netlink.set_up(self._interface(device, interface).index, up=False)])
+        self._links.lose(self._link_port(device, interface))
         self._down.add((device, interface))
         self._changed()
         self._emit("link_down", device=device, iface=interface)

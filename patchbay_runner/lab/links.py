@@ -64,6 +64,11 @@ class LinkConditions:
         if self._engine is not None and port.name in self._asked:
             self._engine.forget(port)
 
+    def lose(self, port: LinkPort) -> None:
+        """Loses what is under way on a link that has just gone down."""
+        if self._engine is not None and port.name in self._asked:
+            self._engine.lose(port)
+
     def restore(self, port: LinkPort) -> None:
         """Puts the remembered condition on a link that has come in the other's place."""
         if port.name in self._asked:

@@ -20,6 +20,8 @@ class RegionChanges(RunningNetwork):
         for end in cable.ends:
             self._send(end.node, [netlink.set_up(end.index, up=False)])
             self._down.add((end.node, end.interface))
+        for end in cable.ends:
+            self._links.lose(self._region_port(end))
         self._emit("region_link_broken", **link_names(cable))
 
     def restore_region_link(self, a: str, b: str) -> None:

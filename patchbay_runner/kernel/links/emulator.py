@@ -87,6 +87,12 @@ class LinkEmulator:
             elif condition != direction.relayed.condition:
                 _change(direction.relayed, condition)
 
+    def lose(self, port: LinkPort) -> None:
+        """See `LinkEngine`."""
+        for direction in self._links.get(port.name, _Link()).directions.values():
+            if direction.relayed is not None:
+                direction.relayed.shard.lose(direction.relayed.number)
+
     def forget(self, port: LinkPort) -> None:
         """See `LinkEngine`."""
         for direction in self._links.get(port.name, _Link()).directions.values():

@@ -43,6 +43,9 @@ class LinkEngine(Protocol):
         Raises KernelError or LabError; the direction that it failed for is then as it was.
         """
 
+    def lose(self, port: LinkPort) -> None:
+        """Loses what is under way on a link whose interfaces have just gone down. Raises EmulatorDied."""
+
     def forget(self, port: LinkPort) -> None:
         """Leaves nothing behind at a link's port, before the port itself is removed; what was counted stays."""
 

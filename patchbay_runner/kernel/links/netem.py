@@ -85,6 +85,9 @@ class NetemEngine:
         self._set(port, "up", up)
         self._set(port, "down", down)
 
+    def lose(self, port: LinkPort) -> None:
+        """See `LinkEngine`. The kernel has emptied the queues of interfaces that went down."""
+
     def forget(self, port: LinkPort) -> None:
         """See `LinkEngine`."""
         for direction in self._links.get(port.name, {}).values():

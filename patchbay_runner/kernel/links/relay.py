@@ -101,6 +101,16 @@ class Relay:
             while lane.queue:
                 self._send_from(lane, lane.queue[-1][0])
 
+    def lose(self, relayed: RelayedLine) -> None:
+        """Loses what the line holds, as a cable does that is cut. It goes on with what comes later."""
+        while self._read(relayed):
+            pass
+        for lane in (relayed.early, relayed.delayed):
+            self._pool.free += [slot for _, slot, _ in lane.queue]
+            relayed.refused += len(lane.queue)
+            relayed.in_flight -= len(lane.queue)
+            lane.queue.clear()
+
     def turn(self, reading_interval_ns: int) -> tuple[bool, int]:
         """Waits for something to do and does it: whether the channel is readable, and the next reading interval."""
         channel = False

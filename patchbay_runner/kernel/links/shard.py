@@ -49,6 +49,12 @@ class Pause(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class Lose(msgspec.Struct, frozen=True, tag=True):
+    """Lose what a line holds, and go on."""
+
+    number: int
+
+
 class Detach(msgspec.Struct, frozen=True, tag=True):
     """End a line after what it holds has left; answered with its last counters."""
 
@@ -75,7 +81,7 @@ class Crashed(msgspec.Struct, frozen=True, tag=True):
     traceback: str
 
 
-_Command = Attach | Change | Pause | Detach | Ask
+_Command = Attach | Change | Pause | Lose | Detach | Ask
 _Answer = Counted | Done | Crashed
 _A = TypeVar("_A", Counted, Done)
 
@@ -116,6 +122,9 @@ class Shard:
 
     def pause(self, number: int) -> None:
         self._call(Pause(number), Done)
+
+    def lose(self, number: int) -> None:
+        self._call(Lose(number), Done)
 
     def detach(self, number: int) -> RelayCounters:
         self.lines.discard(number)
@@ -231,6 +240,9 @@ def _carry_out(command: _Command, fds: list[int], relay: Relay, lines: dict[int,
             return Done()
         case Pause():
             relay.pause(lines[command.number])
+            return Done()
+        case Lose():
+            relay.lose(lines[command.number])
             return Done()
         case Ask():
             return Counted(tuple(lines[number].counters() for number in command.numbers))
