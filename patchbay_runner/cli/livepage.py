@@ -39,12 +39,13 @@ class LivePage:
         self._url = ""
         self._listener: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - goes with us
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of the block
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._output.close()
         if self._listener is not None:
             self._listener.close()
         if self._server is not None:
