@@ -56,6 +56,7 @@ class LivePage:
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
+        self._output.close()
 
     def listen(self) -> None:
         """Takes the address, before anything is run. Raises HostError when it cannot be had."""

@@ -58,13 +58,13 @@ class LogReader:
         return self._window(start, _split(start, read_at(self._descriptor, start, end - start)), end)
 
     def search(self, text: str, place: int, most: int, *, is_case_kept: bool) -> Matches:
-        """Lines with `text` that begin at `place` or later, as many as are found in half a second."""
+        """Lines with `text` that begin at `place` or later, as many as are found in half a second, or a piece more."""
         pattern = re.compile(re.escape(text.encode()), 0 if is_case_kept else re.IGNORECASE)
         place = line_start(self._descriptor, place)
         deadline = time.monotonic() + _SEARCH_S
         matches: list[Match] = []
         index = self._index()
-        while place < self.size and time.monotonic() < deadline and len(matches) < most:
+        while place < self.size and len(matches) < most:
             data = read_at(self._descriptor, place, _SEARCH_BYTES)
             whole = data[: data.rfind(b"\n") + 1] or data
             first = index.line_at(self._descriptor, place)
@@ -74,6 +74,8 @@ class LogReader:
                 number = None if first is None else first + 1 + whole.count(b"\n", 0, offset)
                 matches.append(_match(place + offset, number, line, pattern))
             place += len(whole)
+            if time.monotonic() >= deadline:
+                break
         return Matches(matches=tuple(matches), next=place, is_end=place >= self.size)
 
     def _index(self) -> LineIndex:
