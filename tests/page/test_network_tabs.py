@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from .conftest import PATIENCE_MS, Served
+from .conftest import PATIENCE_MS, Served, serving
 
 expect.set_options(timeout=PATIENCE_MS)
 Show = Callable[[str], Page]
@@ -127,3 +130,27 @@ def test_the_timeline_zooms_and_hides(show: Show, served: Served) -> None:
     page.keyboard.press("l")
     expect(page.locator("tbody tr", has_text="wlan0 down")).to_be_visible()
     expect(page.locator("tbody tr", has_text="PeerConnected")).to_have_count(0)
+
+
+def test_a_log_is_followed_while_it_grows(browser: Browser, tmp_path: Path, checkout: Path) -> None:
+    flag = tmp_path / "flag"
+    work_dir = tmp_path / "work"
+    command = ["patchbay", "run", "tests/page/live.toml", "--work-dir", str(work_dir)]
+    environment = os.environ | {"PATCHBAY_PAGE_FLAG": str(flag)}
+    work_dir.mkdir()
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    with serving(work_dir) as url, subprocess.Popen(command, cwd=checkout, env=environment, stderr=subprocess.DEVNULL):
+        try:
+            page.goto(url)
+            page.locator("tbody a").first.click()
+            page.get_by_role("link", name="live").click()
+            page.get_by_role("link", name="Logs", exact=True).click()
+            expect(page.locator(".log-row")).to_have_text("1n=1")
+            page.get_by_role("button", name="Follow").click()
+            expect(page).to_have_url(re.compile("follow=1"))
+            flag.touch()
+            expect(page.locator(".log-row").nth(1)).to_have_text("2n=2")
+        finally:
+            flag.touch()
+    page.close()
