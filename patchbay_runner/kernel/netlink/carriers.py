@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from patchbay_runner.errors import LabError
-from patchbay_runner.kernel.netlink.dumps import dump_links, get_link
+from patchbay_runner.kernel.netlink.dumps import Link, dump_links, get_link
 from patchbay_runner.kernel.netlink.socket import NetlinkSocket
 
 CARRIER_PAUSE_S = 0.0005
@@ -25,18 +26,19 @@ def await_turn(sock: NetlinkSocket, index: int) -> None:
 
     Reads all links of the namespace: asked for one, the kernel settles that one ahead of the others (Linux 6.8).
     """
-    deadline_s = time.monotonic() + _PATIENCE_S
-    while waiting := [link for link in dump_links(sock) if link.ifindex == index and not link.carries]:
-        if time.monotonic() > deadline_s:
-            raise LabError(f"{waiting[0].name} is up and carries nothing", sock.node)
+    for _ in _pauses(sock, lambda: next(link for link in dump_links(sock) if link.ifindex == index)):
         time.sleep(CARRIER_PAUSE_S)
 
 
 def carrier_pauses(sock: NetlinkSocket, *indices: int) -> Iterator[None]:
-    """The same, for who has other things to do meanwhile: yields whenever CARRIER_PAUSE_S should pass."""
-    deadline_s = time.monotonic() + _PATIENCE_S
+    """As `await_carrier`, for who has other things to do meanwhile: yields whenever CARRIER_PAUSE_S should pass."""
     for index in indices:
-        while not (link := get_link(sock, index)).carries:
-            if time.monotonic() > deadline_s:
-                raise LabError(f"{link.name} is up and carries nothing", sock.node)
-            yield
+        yield from _pauses(sock, partial(get_link, sock, index))
+
+
+def _pauses(sock: NetlinkSocket, look: Callable[[], Link]) -> Iterator[None]:
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while not (link := look()).carries:
+        if time.monotonic() > deadline_s:
+            raise LabError(f"{link.name} is up and carries nothing", sock.node)
+        yield
