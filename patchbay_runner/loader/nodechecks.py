@@ -65,7 +65,7 @@ def check_names(draft: Draft, network: Network, binaries: Collection[str], repor
         if use.kind == "binary" and use.name not in binaries:
             report.error(use.node, *unknown("binary", use.name, binaries))
         elif use.kind == "variable" and network.is_certain_of_variable(use.name):
-            _check_variable(use, network, report)
+            _check_variable(use, draft, network, report)
 
 
 def _check_device(draft: Draft, network: Network, report: Report) -> None:
@@ -215,13 +215,17 @@ def _check_step_names(step: SetNames, node: Node, network: Network, report: Repo
     dns.check_aliases(entries, NameTable(network.known_names(), given, own), report)
 
 
-def _check_variable(use: Use, network: Network, report: Report) -> None:
+def _check_variable(use: Use, draft: Draft, network: Network, report: Report) -> None:
     exists = network.variables.get(use.name.upper())
+    # What stands in a template is right or wrong for the step that uses it.
+    is_own = use.node.key.startswith(f"{draft.node.key}.")
+    user = "" if is_own else f", for the step at {draft.node.origin}"
     if exists is None:
-        report.error(use.node, *explain_variable(use.name, network))
+        message, expected = explain_variable(use.name, network)
+        report.error(use.node, f"{message}{user}", expected)
     elif not exists:
         family = "IPv6" if use.name.upper().startswith("NETSIM_IP6_") else "IPv4"
-        report.error(use.node, f"${use.name} is not there: its router carries no {family}")
+        report.error(use.node, f"${use.name} is not there: its router carries no {family}{user}")
 
 
 def _written(draft: Draft, key: str) -> Node | None:
