@@ -58,6 +58,14 @@ class LogFeed(Feed):
         finally:
             os.close(descriptor)
 
+    def size(self) -> int:
+        """How long it is at this moment. For a thread."""
+        descriptor = self._root.open_file(self._parts)
+        try:
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+
     def close(self) -> None:
         """Lets go of the watch."""
         if self._watch:

@@ -10,7 +10,7 @@ import msgspec
 from patchbay_runner.results.record import MANIFEST_NAME
 from patchbay_runner.server.catalog import Catalog
 from patchbay_runner.server.feeds import Feed
-from patchbay_runner.server.jsonlines import read_piece, whole_end
+from patchbay_runner.server.jsonlines import PIECE_BYTES, read_piece, whole_end
 from patchbay_runner.server.loglist import list_logs
 from patchbay_runner.server.places import SimPlace, find_sim
 from patchbay_runner.server.refusals import Refusal
@@ -145,7 +145,8 @@ def _grown(directory: int, before: Growth) -> Growth:
             return before
         if before.end == 0 or end < before.end:
             return Growth(before.name, end)  # what is there already is read by who wants it
-        piece = read_piece(descriptor, before.end)
+        # It may have grown since: what is told ends where this look ends.
+        piece = read_piece(descriptor, before.end, min(PIECE_BYTES, end - before.end))
         return Growth(before.name, end, piece.start, piece.end, piece.body)
 
 

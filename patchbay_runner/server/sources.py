@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from patchbay_runner.server.jsonlines import Piece, line_start, place_behind, read_piece
+from patchbay_runner.server.jsonlines import PIECE_BYTES, Piece, line_start, place_behind, read_piece
 from patchbay_runner.server.listfeed import ListFeed
 from patchbay_runner.server.logfeed import LogFeed
 from patchbay_runner.server.refusals import Refusal
@@ -126,7 +126,7 @@ class SimSource(Source):
             body, self.places[kind] = growth.last, growth.last_end
         else:
             try:
-                piece = await asyncio.to_thread(_read, self._root, (*parts, growth.name), place)
+                piece = await asyncio.to_thread(_read, self._root, (*parts, growth.name), place, growth.end)
             except Refusal:
                 return None  # it is gone, which the feed will tell
             body, self.places[kind] = piece.body, piece.end
@@ -148,10 +148,9 @@ class LogSource(Source):
         """`log` and `log_truncated`."""
         self.is_gone = self._feed.is_gone
         now, place = self._feed.now, self.places["log"]
-        if place > now.size:
-            self.places["log"] = 0
-            return [message("log_truncated", msgspec.json.encode({"size": now.size}))]
-        if place == now.end or self.is_gone:
+        if place > now.size and not self.is_gone:
+            return await self._beyond(place)
+        if place >= now.end or self.is_gone:
             return []
         end, window = now.end, now.window
         if place != now.start:
@@ -165,6 +164,18 @@ class LogSource(Source):
         self.places["log"] = end
         return [message("log", window)]
 
+    async def _beyond(self, place: int) -> list[bytes]:
+        """The log was read further than the feed has looked, or is shorter than it was."""
+        try:
+            size = await asyncio.to_thread(self._feed.size)
+        except Refusal:
+            self.is_gone = True
+            return []
+        if place <= size:
+            return []
+        self.places["log"] = 0
+        return [message("log_truncated", msgspec.json.encode({"size": size}))]
+
 
 def _changed(new: tuple[StepLine, ...], old: tuple[StepLine, ...]) -> tuple[StepLine, ...]:
     if len(old) != len(new):
@@ -172,10 +183,12 @@ def _changed(new: tuple[StepLine, ...], old: tuple[StepLine, ...]) -> tuple[Step
     return tuple(step for step, before in zip(new, old, strict=True) if step is not before and step != before)
 
 
-def _read(root: Root, parts: Parts, place: int) -> Piece:
+def _read(root: Root, parts: Parts, place: int, end: int) -> Piece:
+    """Lines from `place`, and none behind `end`, which is as far as whoever follows has looked."""
     descriptor = root.open_file(parts)
     try:
-        return read_piece(descriptor, line_start(descriptor, place))
+        start = line_start(descriptor, place)
+        return read_piece(descriptor, start, min(PIECE_BYTES, max(end - start, 1)))
     finally:
         os.close(descriptor)
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -258,8 +258,8 @@ def test_a_served_directory_may_go_and_come_again(tmp_path: Path, monkeypatch: p
 def test_who_takes_nothing_holds_nobody_up(work: Path) -> None:
     """Its connection fills up, and then nothing is kept for it."""
     work.mkdir()
-    with serving(work) as client, begun(work) as (directory, sim):
-        idle = socket.create_connection((client.base_url.host, client.base_url.port or 0))
+    with serving(work) as client, begun(work) as (directory, sim), ExitStack() as stack:
+        idle = stack.enter_context(socket.create_connection((client.base_url.host, client.base_url.port or 0)))
         request = f"GET /api/stream?run={directory.path.name}&sim=web HTTP/1.1\r\nHost: localhost\r\n\r\n"
         idle.sendall(request.encode())
         with streaming(client, run=directory.path.name, sim="web") as stream:
@@ -269,7 +269,6 @@ def test_who_takes_nothing_holds_nobody_up(work: Path) -> None:
                     for number in range(100):
                         recorder.emit("note", number=number, text=text)
             assert opids(stream, 2000) == list(range(2001))
-        idle.close()
 
 
 def test_streams_end_with_the_server(work: Path) -> None:
