@@ -321,6 +321,7 @@ def test_refusal_of_a_mount_is_a_host_error() -> None:
     assert ended.status is None
 
 
+@pytest.mark.alone
 def test_sandbox_is_up_within_tens_of_milliseconds() -> None:
     times_s = []
     with Zygote.start({"entry": lambda _: 0}) as zygote:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -282,9 +283,15 @@ class Bench:
         """The last reported value of a capture."""
         return self.recorder.values[key].value
 
-    def alive(self) -> list[int]:
-        """The process groups of started programs that still have a member which is no zombie."""
-        return [pid for pid in self.network.pids if _group_runs(pid)]
+    def alive(self, patience_s: float = 2) -> list[int]:
+        """The process groups of started programs that still have a member which is no zombie.
+
+        Who is killed is a zombie a moment later; it has that moment.
+        """
+        deadline_s = time.monotonic() + patience_s
+        while (found := [pid for pid in self.network.pids if _group_runs(pid)]) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        return found
 
 
 def _group_runs(group: int) -> bool:
