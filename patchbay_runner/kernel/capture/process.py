@@ -19,10 +19,10 @@ from typing import NoReturn
 import msgspec
 
 from patchbay_runner.errors import CapturerDied, HostError, KernelError
-from patchbay_runner.kernel import syscalls
 from patchbay_runner.kernel.capture.ring import BLOCK_TIMEOUT_MS, Ring, open_socket
 from patchbay_runner.kernel.capture.tap import Tap
 from patchbay_runner.kernel.capture.writer import InterfaceCounts, Keeper
+from patchbay_runner.kernel.forked import leave_parent, silence_standard_streams
 
 _MESSAGE_BYTES = 1 << 17
 _ANSWER_TIMEOUT_S = 30.0
@@ -187,16 +187,8 @@ def _become_capturer(
 
 def _leave_parent(kept: Iterable[socket.socket], parent: int) -> None:
     """Leaves behind what the fork has copied: descriptors that others wait to see closed, and signal handlers."""
-    syscalls.set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(null, standard)
+    leave_parent(parent)
+    silence_standard_streams()
     first = 3
     for fd in sorted(sock.fileno() for sock in kept):
         os.closerange(first, fd)

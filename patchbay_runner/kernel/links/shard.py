@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from patchbay_runner.errors import EmulatorDied
-from patchbay_runner.kernel import syscalls
+from patchbay_runner.kernel.forked import leave_parent, silence_standard_streams
 from patchbay_runner.kernel.links.line import Line
 from patchbay_runner.kernel.links.priority import set_time_slice
 from patchbay_runner.kernel.links.relay import Relay, RelayCounters, RelayedLine
@@ -186,21 +186,12 @@ def _run(channel: socket.socket, parent: int) -> NoReturn:
 
 
 def _leave_parent(channel: socket.socket, parent: int) -> socket.socket:
-    syscalls.set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_parent(parent)
     # Pipes and sockets of the parent must not stay open because we have them too.
     lowest = 3
     kept = os.dup2(channel.detach(), lowest, inheritable=False)
     os.closerange(lowest + 1, os.sysconf("SC_OPEN_MAX"))
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(null, standard)
-    os.close(null)
+    silence_standard_streams()
     set_time_slice(_TIME_SLICE_NS)
     # Nothing here makes reference cycles, and a collection would hold frames up.
     gc.disable()
