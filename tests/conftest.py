@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# What the commands under test print is not the result of the CI step that runs the tests.
-for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+_IS_CI = bool(os.environ.get("CI"))
+# Commands under test do the same wherever the tests run: they do not draw less because CI started the suite, and what
+# they print is not the result of the CI step.
+for _name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)
 
 CHECKOUT = Path(__file__).parent.parent
@@ -15,7 +17,7 @@ CHECKOUT = Path(__file__).parent.parent
 # A deadline measures how busy the machine is. In CI the examples are fixed, so that a red run can be repeated.
 settings.register_profile("local", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+settings.load_profile("ci" if _IS_CI else "local")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -343,12 +343,11 @@ def test_nonsense_is_refused_before_anything_runs(project: Project, arguments: t
 
 def test_a_terminal_has_a_line_for_each_sim_that_runs(project: Project) -> None:
     sims = [str(project.sim(name, WAIT % "2s")) for name in ("one", "two", "three")]
-    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "patchbay_runner", "run", *sims, "--jobs", "3"],
         cwd=project.root,
-        env={**environment, "TERM": "xterm", "COLUMNS": "100"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
         stdin=follower,
         stdout=follower,
         stderr=follower,
