@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
-    """Prints and returns a row for each measurement; `only` chooses groups, `markdown` is for docs/fidelity.md."""
+    """Prints and returns a row for each measurement; `only` chooses groups, `markdown` is for internals/fidelity.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--markdown", action="store_true")

@@ -121,7 +121,7 @@ def test_every_pattern_has_its_cases() -> None:
 
 
 def test_every_pattern_is_in_the_guide() -> None:
-    guide = (CHECKOUT / "docs" / "guide" / "patterns.md").read_text()
+    guide = (CHECKOUT / "docs" / "recipes" / "index.md").read_text()
     assert [name for name in PATTERNS if f"sims/patterns/{name}.toml)" not in guide] == []
 
 

@@ -1,4 +1,4 @@
-"""What the repository gives to CI services: the action, the image's recipe, the workflows of docs/ci.md."""
+"""What the repository gives to CI services: the action, the image's recipe, the workflows of docs/guide/ci.md."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from patchbay_runner.cli.main import COMMANDS
 # GitHub's "Metadata syntax for GitHub Actions", as far as a composite action may use it.
 TOP_KEYS = {"name", "description", "author", "inputs", "outputs", "runs"}
 STEP_KEYS = {"name", "id", "if", "shell", "run", "env", "uses", "with", "working-directory", "continue-on-error"}
+CI_GUIDE = Path("docs/guide/ci.md")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_every_input_is_used_documented_and_never_part_of_a_script(action: dict[
     text = (checkout / "action.yml").read_text()
     used = set(re.findall(r"inputs\.([a-z-]+)", text))
     assert used == action["inputs"].keys()
-    documented = set(re.findall(r"^\| `([a-z-]+)` \|", (checkout / "docs" / "ci.md").read_text(), re.MULTILINE))
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", (checkout / CI_GUIDE).read_text(), re.MULTILINE))
     assert action["inputs"].keys() <= documented
     for step in action["runs"]["steps"]:
         assert "${{" not in step.get("run", ""), "an expression in a script is code to whoever controls its value"
@@ -142,8 +143,8 @@ def test_the_action_touches_apparmor_only_where_it_restricts(action: dict[str, A
 
 
 def documents(checkout: Path) -> list[Any]:
-    """The YAML of docs/ci.md."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (checkout / "docs" / "ci.md").read_text(), re.MULTILINE | re.DOTALL)
+    """The YAML of docs/guide/ci.md."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (checkout / CI_GUIDE).read_text(), re.MULTILINE | re.DOTALL)
     return [yaml.safe_load(block) for block in blocks]
 
 
@@ -163,7 +164,7 @@ def test_workflows_give_the_action_inputs_that_it_has(action: dict[str, Any], ch
 
 
 def test_commands_of_the_documentation_have_the_options_that_they_use(checkout: Path) -> None:
-    pages = [checkout / "docs" / "ci.md", *(checkout / "docs" / "commands").glob("m*.md")]
+    pages = [checkout / CI_GUIDE, *(checkout / "docs" / "commands").glob("m*.md")]
     found = [
         line
         for page in pages

@@ -1,4 +1,4 @@
-"""The layering of docs/architecture.md holds: its table is read from there and compared with every import.
+"""The layering of docs/internals/architecture.md holds: its table is read from there and compared with every import.
 
 Imports under TYPE_CHECKING count, because an annotation couples two layers as much as a call does.
 """
@@ -153,7 +153,7 @@ def is_standard(stream: ast.expr) -> bool:
 
 
 def test_every_import_follows_the_table(checkout: Path) -> None:
-    table = read_table((checkout / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    table = read_table((checkout / "docs" / "internals" / "architecture.md").read_text(encoding="utf-8"))
     assert layering_problems(checkout / PACKAGE, table) == []
 
 
@@ -162,7 +162,7 @@ def test_only_the_command_line_prints_and_exits(checkout: Path) -> None:
 
 
 def test_the_table_is_an_order(checkout: Path) -> None:
-    table = read_table((checkout / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    table = read_table((checkout / "docs" / "internals" / "architecture.md").read_text(encoding="utf-8"))
     assert {"errors", "model", "loader", "parsers", "results", "kernel", "lab", "executor", "cli"} <= table.keys()
     assert set().union(*table.values()) <= table.keys()
     order = TopologicalSorter({layer: allowed - {layer} for layer, allowed in table.items()}).static_order()
