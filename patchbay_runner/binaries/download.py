@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from patchbay_runner.binaries.cache import Cache, key_of, sha256_of, write_whole
+from patchbay_runner.binaries.connection import Connection
 from patchbay_runner.binaries.progress import Task
 from patchbay_runner.errors import BinaryError
 
@@ -60,7 +62,9 @@ def open_client() -> httpx.Client:
     context = httpx.create_ssl_context()
     context.load_default_certs()  # those of the system too: companies have their own
     timeout = httpx.Timeout(_SILENCE_S, connect=_CONNECT_TIMEOUT_S)
-    return httpx.Client(follow_redirects=True, timeout=timeout, verify=context)
+    # Each download has a connection of its own, which it may cut.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(follow_redirects=True, timeout=timeout, verify=context, limits=limits)
 
 
 def fetch(
@@ -139,7 +143,13 @@ class _Download:
         import httpx  # noqa: PLC0415 - imported by now
 
         try:
-            with client.stream("GET", self._url, headers=self._headers()) as response:
+            with (
+                closing(Connection()) as connection,
+                self._task.waking(connection.cut),
+                client.stream(
+                    "GET", self._url, headers=self._headers(), extensions={"trace": connection.trace}
+                ) as response,
+            ):
                 return self._take(response)
         except (httpx.TransportError, httpx.StreamError) as error:
             if isinstance(error, httpx.UnsupportedProtocol):

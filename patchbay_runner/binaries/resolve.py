@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from patchbay_runner.binaries.caller import Caller, acting_as, cache_root, calle
 from patchbay_runner.binaries.download import open_client
 from patchbay_runner.binaries.local import artifact_candidates, executable, existing, is_artifact, path_candidates
 from patchbay_runner.binaries.overrides import Override, override_binaries
-from patchbay_runner.binaries.progress import Progress, Task
+from patchbay_runner.binaries.progress import Cancellation, Progress, Task
 from patchbay_runner.binaries.sources import (
     Workshop,
     built_from_repository,
@@ -83,7 +82,7 @@ class _Resolver:
         self._shop = Workshop(options.project_root, environment, self._cache, options.may_build, time.time())
         self._overridden = {override.name for override in options.overrides}
         self._progress = progress
-        self._cancelled = threading.Event()
+        self._cancelled = Cancellation()
         self._client: httpx.Client
         self._found: dict[Binary, Path] = {}
         self._failures: dict[Diagnostic, BinaryError] = {}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from patchbay_runner.binaries import Options, resolve
 from patchbay_runner.binaries.overrides import parse_override
-from patchbay_runner.binaries.progress import Task
+from patchbay_runner.binaries.progress import Cancellation, Task
 from patchbay_runner.model.plan import Plan
 
 
@@ -39,8 +38,8 @@ class Told:
         self.notes.append(text)
 
 
-def task(told: Told | None = None, cancelled: threading.Event | None = None) -> Task:
-    return Task("tool", told or Told(), cancelled or threading.Event())
+def task(told: Told | None = None, cancelled: Cancellation | None = None) -> Task:
+    return Task("tool", told or Told(), cancelled or Cancellation())
 
 
 def resolve_plans(

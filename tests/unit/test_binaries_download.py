@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from patchbay_runner.binaries import download
 from patchbay_runner.binaries.cache import Cache
 from patchbay_runner.binaries.download import Fetched, open_client, shown_url
-from patchbay_runner.binaries.progress import Cancelled, Task
+from patchbay_runner.binaries.progress import Cancellation, Cancelled, Task
 from patchbay_runner.errors import BinaryError
 from tests.serving import Site, serving
 from tests.unit.binaries_support import Told, task
@@ -84,7 +85,7 @@ def test_a_connection_that_breaks_is_gone_on_from_where_it_broke(site: Site, cac
 
 
 def test_a_run_that_is_interrupted_leaves_what_the_next_goes_on_from(site: Site, cache: Cache, fetch: Fetch) -> None:
-    go_on, cancelled = threading.Event(), threading.Event()
+    go_on, cancelled = threading.Event(), Cancellation()
     url = site.put("/tool", BODY, chunk=200_000, go_on=go_on)
     with ThreadPoolExecutor() as pool:
         running = pool.submit(fetch, url, None, cache, task(cancelled=cancelled))
@@ -99,6 +100,23 @@ def test_a_run_that_is_interrupted_leaves_what_the_next_goes_on_from(site: Site,
     assert not (cache.root / "content").exists()
     fetched = fetch(url, None, cache, task())
     assert fetched.path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_a_server_that_is_silent_holds_nobody_who_wants_to_stop(greeting: bytes, cache: Cache, fetch: Fetch) -> None:
+    cancelled = Cancellation()
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/tool"
+        running = pool.submit(fetch, url, None, cache, task(cancelled=cancelled))
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(greeting)
+            began_s = time.monotonic()
+            cancelled.set()
+            with pytest.raises(Cancelled):
+                running.result()
+            assert time.monotonic() - began_s < download._SILENCE_S / 3
 
 
 def test_a_beginning_of_another_version_is_thrown_away(site: Site, cache: Cache, fetch: Fetch) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from patchbay_runner.binaries.overrides import parse_override
-from patchbay_runner.binaries.progress import Cancelled
+from patchbay_runner.binaries.progress import Cancellation, Cancelled
 from patchbay_runner.binaries.tools import run_tool
 from patchbay_runner.errors import BinariesMissing, BinaryError, HostError, InputError
 from patchbay_runner.model.plan import Binary, Plan, Prepare
@@ -279,7 +279,7 @@ def test_two_sims_that_mean_the_same_share_it(tmp_path: Path, site: Site) -> Non
 
 
 def test_a_tool_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
-    cancelled = threading.Event()
+    cancelled = Cancellation()
     timer = threading.Timer(0.3, cancelled.set)
     timer.start()
     with pytest.raises(Cancelled):
