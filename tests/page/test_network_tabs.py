@@ -52,6 +52,8 @@ def test_nodes_are_reached_by_keys(show: Show, served: Served) -> None:
     expect(page).to_have_url(re.compile("sel=device%3Aphone"))
     page.get_by_label("Details", exact=True).get_by_role("button", name="cell").click()
     expect(page.get_by_label("Details", exact=True)).to_contain_text("cgnat")
+    page.get_by_text("What the NAT does").click()
+    expect(page.get_by_label("Details", exact=True)).to_contain_text("udp timeout30 s")
     page.keyboard.press("Escape")
     expect(page.get_by_label("Details", exact=True)).to_have_count(0)
 

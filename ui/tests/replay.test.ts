@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { behaviourRows } from "../src/lab/behaviours";
 import { bothWays, conditionLabel } from "../src/lab/conditions";
 import { activityAt, metricsSample } from "../src/lab/counters";
 import { countUntil, type RunEvent, runEvent } from "../src/lab/events";
@@ -57,15 +58,30 @@ describe("the network at a moment", () => {
 
   it("follows modes of NAT and firewall, each from its event on", () => {
     const replay = replayOf(
-      event(100, "nat_changed", { router: "wifi", nat: "corporate" }),
+      event(100, "nat_changed", { router: "wifi", nat: "corporate", nat_table: { hairpin: false } }),
       event(200, "nat_v6_changed", { router: "wifi", nat_v6: "nptv6" }),
       event(300, "firewall_changed", { router: "wifi", firewall: "block-inbound" }),
+      event(400, "firewall_changed", { router: "wifi", firewall: "custom", firewall_table: { allow_tcp: [80] } }),
     );
     const at = (ms: number) => replay.labAt(START + ms).routers.get("wifi");
     expect(at(99)?.nat).toBe("home");
-    expect(at(100)?.nat).toBe("corporate");
+    expect(at(100)).toMatchObject({ nat: "corporate", nat_table: { hairpin: false } });
     expect(at(250)).toMatchObject({ nat_v6: "nptv6", firewall: "none" });
-    expect(at(300)?.firewall).toBe("block-inbound");
+    expect(at(300)).toMatchObject({ firewall: "block-inbound", firewall_table: null });
+    expect(at(400)).toMatchObject({ firewall: "custom", firewall_table: { allow_tcp: [80] } });
+  });
+
+  it("says what NATs and firewalls do by the words of their tables", () => {
+    const table = { mapping: "endpoint-dependent", hairpin: true, udp_timeout: 30, port_range: [1024, 2047] };
+    expect(behaviourRows(table)).toEqual([
+      ["mapping", "endpoint-dependent"],
+      ["hairpin", "yes"],
+      ["udp timeout", "30 s"],
+      ["port range", "1024–2047"],
+    ]);
+    const firewall = { block_inbound: false, allow_tcp: [80, 443], allow_udp: [] };
+    expect(behaviourRows(firewall).map(([, words]) => words)).toEqual(["no", "ports 80, 443 only", "nothing"]);
+    expect(behaviourRows(null)).toEqual([]);
   });
 
   it("follows interfaces: down and up, replugged, added, removed, with new addresses", () => {

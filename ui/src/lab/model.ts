@@ -15,12 +15,17 @@ export interface RouterPort extends Addresses {
   readonly cidr_v6?: string | null;
 }
 
+/** What a NAT or a firewall does, by the keys of a sim's table. */
+export type Behaviour = Readonly<Record<string, unknown>>;
+
 export interface Router {
   readonly upstream: string | null;
   readonly region: string | null;
   readonly nat: string;
+  readonly nat_table?: Behaviour | null;
   readonly nat_v6: string;
   readonly firewall: string;
+  readonly firewall_table?: Behaviour | null;
   readonly ip_support: string;
   readonly mtu: number | null;
   readonly uplink: RouterPort | null;

@@ -1,6 +1,7 @@
 import { countUntil, number, type RunEvent, text, textOrNull } from "./events";
 import {
   type Addresses,
+  type Behaviour,
   type Condition,
   type Device,
   EMPTY_LAB,
@@ -39,9 +40,14 @@ const REDUCERS: Readonly<Record<string, Reducer>> = {
   link_condition_changed: (lab, event) => withInterface(lab, event, "iface", () => newConditions(event)),
   uplink_condition_changed: (lab, event) => withRouter(lab, event, { uplink_condition: condition(event) }),
   downlink_condition_changed: (lab, event) => withRouter(lab, event, { downlink_condition: condition(event) }),
-  nat_changed: (lab, event) => withRouter(lab, event, { nat: text(event, "nat") }),
+  nat_changed: (lab, event) =>
+    withRouter(lab, event, { nat: text(event, "nat"), nat_table: behaviour(event, "nat_table") }),
   nat_v6_changed: (lab, event) => withRouter(lab, event, { nat_v6: text(event, "nat_v6") }),
-  firewall_changed: (lab, event) => withRouter(lab, event, { firewall: text(event, "firewall") }),
+  firewall_changed: (lab, event) =>
+    withRouter(lab, event, {
+      firewall: text(event, "firewall"),
+      firewall_table: behaviour(event, "firewall_table"),
+    }),
 };
 
 export function changesNetwork(kind: string): boolean {
@@ -200,6 +206,11 @@ function newAddresses(event: RunEvent): Addresses {
 
 function condition(event: RunEvent): Condition | null {
   return (event.fields.condition as Condition | null | undefined) ?? null;
+}
+
+/** Records of older versions have none. */
+function behaviour(event: RunEvent, field: string): Behaviour | null {
+  return (event.fields[field] as Behaviour | null | undefined) ?? null;
 }
 
 function newConditions(event: RunEvent): Partial<Interface> {

@@ -1,5 +1,6 @@
 /** The panel beside the picture: everything about what is selected, at the moment that is shown. */
 import { bitRate, bytes, count } from "../format";
+import { behaviourRows } from "../lab/behaviours";
 import { conditionLabel } from "../lab/conditions";
 import { type Counts, DROP_CAUSES, type LinkActivity } from "../lab/counters";
 import type { Addresses, Condition, Device, Interface, Router } from "../lab/model";
@@ -118,6 +119,8 @@ function RouterDetails({ name, router, scene, onSelect }: { name: string; router
           ["Region", router.region],
         ]}
       />
+      <Behaviour word="NAT" table={router.nat_table} />
+      {router.firewall !== "none" && <Behaviour word="firewall" table={router.firewall_table} />}
       <h3>Uplink</h3>
       {parent && <Nodes ids={[parent]} onSelect={onSelect} />}
       {router.uplink ? <Facts facts={addressFacts(router.uplink)} /> : <p className="muted">none</p>}
@@ -197,6 +200,16 @@ function LinkDetails({ link, scene, onSelect, hasTitle = false }: { link: Link; 
       />
       {!hasTitle && <Nodes ids={[link.from, link.to]} onSelect={onSelect} />}
     </section>
+  );
+}
+
+function Behaviour({ word, table }: { word: string; table: Router["nat_table"] }) {
+  if (!table) return null;
+  return (
+    <details className="way">
+      <summary>What the {word} does</summary>
+      <Facts facts={behaviourRows(table)} />
+    </details>
   );
 }
 
