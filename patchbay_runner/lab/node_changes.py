@@ -10,8 +10,9 @@ from patchbay_runner.kernel import netlink
 from patchbay_runner.kernel.links import LinkPort
 from patchbay_runner.kernel.process import kill_inside
 from patchbay_runner.lab import growth, requests
-from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint
 from patchbay_runner.lab.build import NetworkBuilder, raise_link_end
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.links import initial_conditions
 from patchbay_runner.lab.names import check_names
 from patchbay_runner.lab.region_links import RegionCable, region_cables

@@ -20,10 +20,11 @@ from patchbay_runner.kernel.netlink import NetlinkSocket
 from patchbay_runner.kernel.sysctl import Sysctls
 from patchbay_runner.lab.addressing import BRIDGE_INDEX, LAN_BRIDGE, AddressPlan, Port
 from patchbay_runner.lab.advertising import Advertising
-from patchbay_runner.lab.blueprint import InterfaceBlueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import InterfaceBlueprint
 from patchbay_runner.lab.build import NetworkBuilder
 from patchbay_runner.lab.capturing import Capturing
 from patchbay_runner.lab.carriers import End, await_carriers
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.links import LinkConditions, initial_conditions, overload
 from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.reconcile import NodeChange, changes

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from patchbay_runner.lab.addressing import IX
-from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import Blueprint, NodeBlueprint
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.routing import Route
 from patchbay_runner.model.nat import nat_mode
 from patchbay_runner.model.topology import Device, Interface, IpSupport, NatV6, Router, Topology

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from patchbay_runner.lab import growth
 from patchbay_runner.lab.addressing import AddressPlan, routers_outside_in
-from patchbay_runner.lab.blueprint import draw_blueprint
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.region_links import region_cables
 from patchbay_runner.lab.replan import Network

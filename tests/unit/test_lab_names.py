@@ -9,7 +9,8 @@ from patchbay_runner.errors import LabError
 from patchbay_runner.kernel.dns import Zone
 from patchbay_runner.kernel.dns.lookup import Kind, look_up
 from patchbay_runner.lab import names
-from patchbay_runner.lab.blueprint import Blueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import Blueprint
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.names import HostEntries
 from patchbay_runner.model.names import NameRecord, labels_of
 from patchbay_runner.model.nat import nat_mode

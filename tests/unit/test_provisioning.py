@@ -11,7 +11,8 @@ from hypothesis import given
 from patchbay_runner.kernel.ndp import PrefixInformation, slaac_address
 from patchbay_runner.kernel.netlink import ANY_V4, ANY_V6, IFA_F_DADFAILED, IFA_F_TENTATIVE, LinkAddress, Route
 from patchbay_runner.lab import replan
-from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import Blueprint, InterfaceBlueprint
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.provisioning import device_sysctls
 from patchbay_runner.lab.reconcile import NodeChange, changes

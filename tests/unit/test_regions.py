@@ -12,7 +12,8 @@ from hypothesis import given
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab import replan
 from patchbay_runner.lab.addressing import AddressPlan
-from patchbay_runner.lab.blueprint import Blueprint, draw_blueprint
+from patchbay_runner.lab.blueprint import Blueprint
+from patchbay_runner.lab.drawing import draw_blueprint
 from patchbay_runner.lab.planner import plan_addresses
 from patchbay_runner.lab.region_links import region_cables
 from patchbay_runner.lab.regions import region_router
