@@ -33,6 +33,13 @@ def lab_sandbox(payload: bytes = b"") -> Sandbox:
     return sandbox
 
 
+def adopt(zygote: Zygote) -> None:
+    """Has labs come from a zygote that is there already, and that the caller closes."""
+    global _zygote, _of_pid
+    with _lock:
+        _zygote, _of_pid = zygote, os.getpid()
+
+
 def _running() -> Zygote:
     """The process's zygote; a forked child, which has its parent's, gets one of its own."""
     global _zygote, _of_pid

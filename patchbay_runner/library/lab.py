@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from patchbay_runner.errors import Diagnostic, InputError, LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.library.nodes import Condition, Device, Ix, Router, name_of
+from patchbay_runner.library.opening import only_plan, record_directory, record_owner
 from patchbay_runner.library.origin import callers_line
 from patchbay_runner.library.recorded import RecordJob
 from patchbay_runner.library.session import Session
-from patchbay_runner.loader import load_network, values
-from patchbay_runner.model.links import LinkCondition
+from patchbay_runner.loader import values
 from patchbay_runner.model.names import NameRecord
-from patchbay_runner.model.plan import Plan
 from patchbay_runner.model.topology import RegionLink, Topology
-from patchbay_runner.results.files import Owner, calling_user
-from patchbay_runner.results.lab_record import Outcome, new_directory
-from patchbay_runner.results.lock import is_held
+from patchbay_runner.results.lab_record import Outcome
 
 
 class Lab:
@@ -57,7 +52,7 @@ class Lab:
     ) -> None:
         settings = {"ipv6_provisioning": ipv6_provisioning, "ipv6_dad": ipv6_dad}
         topology = values.topology_of({"lab": settings}, callers_line())
-        self._begin(topology, label, seed, _record_directory(label, outdir, outdir_base))
+        self._begin(topology, label, seed, record_directory(label, outdir, outdir_base))
 
     @classmethod
     def load(
@@ -77,18 +72,18 @@ class Lab:
             with Lab.load("topos/1to1-nat.toml") as lab:
                 lab.device("fetcher-0").run(["ping", "-c1", "provider"])
         """
-        plan = _only_plan(Path(path), matrix or {})
+        plan = only_plan(Path(path), matrix or {})
         lab = cls.__new__(cls)
         label = Path(path).stem if label is None else label
         lab._begin(
-            plan.topology, label, plan.seed if seed is None else seed, _record_directory(label, outdir, outdir_base)
+            plan.topology, label, plan.seed if seed is None else seed, record_directory(label, outdir, outdir_base)
         )
         return lab
 
     def _begin(self, topology: Topology, label: str, seed: int | None, outdir: Path | None) -> None:
         self.label = label
         self.outdir = outdir
-        record = None if outdir is None else RecordJob(str(outdir), label, _owner())
+        record = None if outdir is None else RecordJob(str(outdir), label, record_owner())
         self._session = Session(topology, seed, record)
 
     def add_router(
@@ -163,7 +158,9 @@ class Lab:
 
     def link_regions(self, a: str, b: str, condition: Condition | float, back: Condition | float | None = None) -> None:
         """Joins two regions: a number is the latency of each direction in milliseconds; `back` is that from b to a."""
-        there, return_ = (_distance(each) for each in (condition, condition if back is None else back))
+        there, return_ = (
+            values.distance_of(each, callers_line()) for each in (condition, condition if back is None else back)
+        )
         self._extend(Topology(region_links=(RegionLink(a, b, there, return_),)))
 
     def break_region_link(self, a: str, b: str) -> None:
@@ -230,33 +227,3 @@ class Lab:
 
     def _extend(self, addition: Topology) -> None:
         self._session.client.change(commands.Extend(addition))
-
-
-def _only_plan(path: Path, matrix: Mapping[str, object]) -> Plan:
-    loaded = load_network(path, cwd=Path.cwd())
-    asked = {axis: str(value) for axis, value in matrix.items()}
-    fitting = [plan for plan in loaded.plans if asked.items() <= {a: str(v) for a, v in plan.matrix.items()}.items()]
-    if len(fitting) != 1:
-        found = "; ".join(" ".join(f"{axis}={value}" for axis, value in plan.matrix.items()) for plan in loaded.plans)
-        raise InputError([Diagnostic(str(path), 0, "matrix", f"{len(fitting)} variants have these values", found)])
-    return fitting[0]
-
-
-def _record_directory(label: str, outdir: str | Path | None, base: str | Path | None) -> Path | None:
-    """Where the record goes; the environment's place is for whoever named none."""
-    if outdir is not None:
-        exact = Path(outdir).absolute()
-        if exact.exists() and is_held(exact):
-            raise LabError(f"another lab writes its record to {exact}")
-        return exact
-    base = base or os.environ.get("PATCHBAY_OUTDIR")
-    return new_directory(Path(base).absolute(), label, _owner()) if base else None
-
-
-def _owner() -> Owner | None:
-    return calling_user(os.environ, os.geteuid())
-
-
-def _distance(value: Condition | float) -> LinkCondition:
-    asked = {"latency_ms": value} if isinstance(value, int | float) else value
-    return values.condition_of(asked, callers_line()) or LinkCondition()

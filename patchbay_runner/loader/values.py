@@ -42,6 +42,12 @@ def condition_of(value: object, origin: Origin) -> LinkCondition | None:
     return _read(condition, value, "condition", origin)
 
 
+def distance_of(value: object, origin: Origin) -> LinkCondition:
+    """The condition of a link between regions; a number is its latency in milliseconds. Raises InputError."""
+    asked = {"latency_ms": value} if isinstance(value, int | float) else value
+    return condition_of(asked, origin) or LinkCondition()
+
+
 def nat_of(value: object, origin: Origin) -> Nat:
     """A mode of NAT. Raises InputError."""
     return value if isinstance(value, Nat) else _read(nat, value, "nat", origin)
