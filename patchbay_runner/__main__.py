@@ -1,4 +1,4 @@
-"""The entry points of the scripts `patchbay` and `patchbay-serve`, and of `python -m patchbay_runner`."""
+"""The entry points of `patchbay`, `patchbay-serve` and `patchbay-vm`, and of `python -m patchbay_runner`."""
 
 # Not `signal`: importing that takes long enough for a Ctrl-C to fall into it.
 import _signal  # type: ignore[import-not-found]  # typeshed leaves it out
@@ -15,6 +15,12 @@ def serve() -> None:
     """Runs the command line of `patchbay-serve`."""
     cli = _import_cli()
     cli.serve()
+
+
+def vm() -> None:
+    """Runs the command line of `patchbay-vm`."""
+    cli = _import_cli()
+    cli.vm()
 
 
 def _import_cli() -> ModuleType:

@@ -9,13 +9,13 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from patchbay_runner import __version__
+from patchbay_runner.cli.lazygroup import LazyGroup
 from patchbay_runner.cli.session import Session
 from patchbay_runner.errors import HostError, InputError, PatchbayError
 
@@ -51,24 +51,14 @@ COMMANDS = {
 INNER_COMMANDS = {"_worker-run": "patchbay_runner.cli.worker_run"}
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for."""
+class PatchbayGroup(LazyGroup):
+    """The commands of `patchbay`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All commands, in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, or None when there is none of that name."""
-        module = COMMANDS.get(cmd_name) or INNER_COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command = getattr(import_module(module), cmd_name.replace("-", "_"))
-        assert isinstance(command, click.Command)
-        return command
+    shown = COMMANDS
+    inner = INNER_COMMANDS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=PatchbayGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="patchbay %(version)s")
 def patchbay() -> None:
     """Runs real programs on simulated networks, as TOML files say.
@@ -90,6 +80,14 @@ def serve() -> NoReturn:
     from patchbay_runner.cli.patchbay_serve import patchbay_serve  # noqa: PLC0415 - `patchbay` must be quick
 
     _end(run_command(sys.argv[1:], patchbay_serve))
+
+
+def vm() -> NoReturn:
+    """The entry point of the `patchbay-vm` script."""
+    _open_missing_streams()
+    from patchbay_runner.cli.vm.main import patchbay_vm  # noqa: PLC0415 - `patchbay` must be quick
+
+    _end(run_command(sys.argv[1:], patchbay_vm))
 
 
 def _end(code: int) -> NoReturn:

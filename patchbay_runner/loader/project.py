@@ -13,7 +13,9 @@ from patchbay_runner.errors import InputError
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.documents import Document, Reader
 from patchbay_runner.loader.fields import array, filled_text, positive_duration, read_table
+from patchbay_runner.loader.machine import read_machine
 from patchbay_runner.loader.node import Node, describe
+from patchbay_runner.model.vm import MachineOptions
 
 # The first that is there counts.
 NAMES = ("patchbay.toml", ".patchbay.toml")
@@ -29,6 +31,7 @@ class ProjectSettings(msgspec.Struct, frozen=True):
     jobs: Jobs | None = None
     timeout_s: float | None = None
     work_dir: Path | None = None
+    machine: MachineOptions = MachineOptions()
 
 
 def read_project(root: Path, cwd: Path) -> ProjectSettings:
@@ -56,6 +59,7 @@ def _settings(document: Document, cwd: Path, report: Report) -> ProjectSettings:
         found.get("jobs"),
         found.get("timeout"),
         beside / work_dir if work_dir else None,
+        found.get("vm", MachineOptions()),
     )
 
 
@@ -91,4 +95,5 @@ _FIELDS: dict[str, Any] = {
     "jobs": _jobs,
     "timeout": positive_duration,
     "work_dir": filled_text,
+    "vm": read_machine,
 }

@@ -1,0 +1,29 @@
+"""The `patchbay-vm` command."""
+
+from __future__ import annotations
+
+import click
+
+from patchbay_runner import __version__
+from patchbay_runner.cli.lazygroup import LazyGroup
+
+# As in cli/main.py: imported when used.
+COMMANDS: dict[str, str] = {}
+
+
+class VmGroup(LazyGroup):
+    """The commands of `patchbay-vm`."""
+
+    shown = COMMANDS
+
+
+@click.group("patchbay-vm", cls=VmGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="patchbay-vm %(version)s")
+def patchbay_vm() -> None:
+    """Runs sims and tests in a virtual machine, on hosts that cannot run labs themselves.
+
+    The machine belongs to the project in the current directory, and stays up between commands.
+
+    Exit codes: those of what ran in the machine, 2 the command line or a file is wrong, 4 there is no machine to be
+    had, 130 interrupted.
+    """
