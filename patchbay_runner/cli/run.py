@@ -12,21 +12,21 @@ from pathlib import Path
 import click
 
 from patchbay_runner.binaries.overrides import Override
-from patchbay_runner.cli.browser import BIND, Address, bind_option
-from patchbay_runner.cli.capturing import capture_options, with_capture
+from patchbay_runner.cli.browser import BIND, Address
+from patchbay_runner.cli.capturing import with_capture
 from patchbay_runner.cli.cluster_options import cluster_options, open_load, open_workers
-from patchbay_runner.cli.exports import Exports, junit_option
+from patchbay_runner.cli.exports import Exports
 from patchbay_runner.cli.jsonlines import JsonLines
 from patchbay_runner.cli.livepage import LivePage
-from patchbay_runner.cli.parameters import SIM_PATH, duration_s, job_count
-from patchbay_runner.cli.preparing import binary_options, declared_names, ready_binaries
+from patchbay_runner.cli.preparing import declared_names, ready_binaries
 from patchbay_runner.cli.processors import automatic_jobs
+from patchbay_runner.cli.run_options import WORK_DIR, run_options
 from patchbay_runner.cli.sandboxed import ENTRY_NAME, PROBE_NAME, SimJob, probe_netem, run_sim
 from patchbay_runner.cli.sandboxes import Sandboxes
 from patchbay_runner.cli.scheduling import Pace, Place, Scheduler
-from patchbay_runner.cli.selection import repeated, select, selection_options
+from patchbay_runner.cli.selection import repeated, select
 from patchbay_runner.cli.session import Session
-from patchbay_runner.cli.sharding import shard_options, take_part
+from patchbay_runner.cli.sharding import take_part
 from patchbay_runner.cli.supervision import Interruption
 from patchbay_runner.errors import HostError
 from patchbay_runner.kernel.sandbox import Zygote
@@ -38,59 +38,9 @@ from patchbay_runner.results.files import Owner, calling_user
 from patchbay_runner.results.run import RunDirectory
 from patchbay_runner.results.shards import Shard
 
-_WORK_DIR = ".patchbay-work"
-_MOST_ATTEMPTS = 100_000
-
 
 @click.command()
-@click.argument("sims", nargs=-1, type=SIM_PATH)
-@click.option(
-    "--work-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"Where run directories are made; {_WORK_DIR} by default.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    metavar="DURATION",
-    callback=duration_s,
-    help='Ends each sim after this long, such as "30m".',
-)
-@binary_options
-@click.option(
-    "-j",
-    "--jobs",
-    metavar="N|auto",
-    callback=job_count,
-    help="How many sims run at once; as many as the processors carry by default. Those that measure run alone.",
-)
-@click.option(
-    "--fail-fast/--keep-going",
-    "is_failing_fast",
-    help="Whether no sim begins any more once one has failed; all run by default.",
-)
-@click.option(
-    "--repeat", type=click.IntRange(1, _MOST_ATTEMPTS), default=1, metavar="N", help="Runs each sim so many times."
-)
-@selection_options
-@capture_options
-@click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture.")
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Prints what happens as JSON lines; what people read goes to standard error.",
-)
-@click.option(
-    "--pause-on-failure",
-    "is_pausing",
-    is_flag=True,
-    help="Leaves the network of a sim that failed up for `patchbay run-in`, until a key is pressed.",
-)
-@shard_options
-@junit_option
-@click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, until Ctrl-C.")
-@bind_option
+@run_options
 @cluster_options
 @click.pass_obj
 def run(
@@ -142,7 +92,7 @@ def run(
         with ExitStack() as stack:
             json_lines = stack.enter_context(JsonLines()) if as_json else None
             exports = stack.enter_context(Exports(junit, os.environ, owner))
-            runs_directory = work_dir or settings.work_dir or Path(_WORK_DIR)
+            runs_directory = work_dir or settings.work_dir or Path(WORK_DIR)
             place: Place
             if cluster is None:
                 zygote = stack.enter_context(Zygote.start({ENTRY_NAME: run_sim, PROBE_NAME: probe_netem}))
