@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 PAGE := .venv/bin/python ui/build_page.py
 
-.PHONY: help run test test-vm check check-page bench system-packages venv ui ui-dev clean
+.PHONY: help run test test-vm check check-page bench system-packages venv ui ui-dev docs docs-serve clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -29,12 +29,12 @@ test-vm: ## the kernel's own link engine on Debian's kernel, in a machine that Q
 	@scripts/system-packages --unpack .vm vm-guest
 	.venv/bin/python -m tests.vm $(ARGS)
 
-check: check-page ## ruff, strict mypy, the layer test; tsc, biome and vitest for the page
+check: check-page docs ## ruff, strict mypy, the layer test; tsc, biome and vitest for the page; the site of docs/
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -q tests/unit/test_layers.py
-	.venv/bin/python -m compileall -q patchbay_runner tests benchmarks
+	.venv/bin/python -m compileall -q patchbay_runner tests benchmarks book
 
 check-page:
 	@scripts/setup
@@ -61,6 +61,14 @@ ui-dev: ## the page with hot reload, in front of a `patchbay serve` (PATCHBAY_SE
 	@scripts/setup
 	@$(PAGE) run dev
 
+docs: ## build docs/ into site/; fails on links that lead nowhere
+	@scripts/setup
+	@.venv/bin/python -m book
+
+docs-serve: ## the same on http://localhost:8000/, built anew whatever is written
+	@scripts/setup
+	@.venv/bin/python -m book serve
+
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv .vm ui/node_modules patchbay_runner/server/static .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .vm .cache site ui/node_modules patchbay_runner/server/static .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
