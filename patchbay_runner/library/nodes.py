@@ -6,9 +6,10 @@ import socket as socket_module
 import subprocess
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from os import PathLike
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -43,6 +44,8 @@ class Interface(msgspec.Struct, frozen=True):
 
 class Node:
     """What all nodes can: run programs, and hand out sockets that live in their network."""
+
+    _kind: ClassVar[str]
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
@@ -204,12 +207,12 @@ class Node:
 
             port = server.run_sync(lambda: socket.create_server(("", 0)).getsockname()[1])
         """
-        found: _T = self._session.worker(self.name).call("turn", function, args, kwargs).result()
+        found: _T = self._session.worker(self._kind, self.name).call("turn", function, args, kwargs).result()
         return found
 
     def spawn_thread(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> Future[_T]:
         """As `run_sync`, but in a thread of its own there, and this returns at once."""
-        return self._session.worker(self.name).call("thread", function, args, kwargs)
+        return self._session.worker(self._kind, self.name).call("thread", function, args, kwargs)
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **kwargs: Any) -> Task[_T]:
         """Runs a coroutine function on the node's own event loop, in the worker process that `run_sync` uses.
@@ -222,7 +225,15 @@ class Node:
 
             page = await laptop.spawn(fetch, str(server.ip))
         """
-        return Task(self._session.worker(self.name).call("loop", function, args, kwargs))
+        return Task(self._session.worker(self._kind, self.name).call("loop", function, args, kwargs))
+
+    def logging(self) -> AbstractContextManager[None]:
+        """Has what this thread or task logs in the block, and what tasks log that it starts there, belong to the node.
+
+        What functions and coroutines log that run in the node does so anyway; this is for code that stays here and
+        uses the node's sockets or programs.
+        """
+        return self._session.code_of(self._kind, self.name)
 
     async def create_subprocess_exec(
         self,
@@ -244,6 +255,8 @@ class Node:
 class Ix(Node):
     """The internet exchange: what all routers without an upstream are connected to."""
 
+    _kind = "ix"
+
     @property
     def interfaces(self) -> dict[str, Interface]:
         state = self._session.client.state()["ix"]
@@ -252,6 +265,8 @@ class Ix(Node):
 
 class Router(Node):
     """A router. Its changes return when the kernel has made them."""
+
+    _kind = "router"
 
     @property
     def interfaces(self) -> dict[str, Interface]:
@@ -298,6 +313,8 @@ class Router(Node):
 
 class Device(Node):
     """A device. Its changes return when the kernel has made them."""
+
+    _kind = "device"
 
     @property
     def interfaces(self) -> dict[str, Interface]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,6 +18,7 @@ from patchbay_runner.loader import load
 from patchbay_runner.model.links import PRESETS
 from patchbay_runner.model.nat import NAT_MODES
 from patchbay_runner.model.plan import Plan
+from patchbay_runner.results.lab_record import discard
 
 _REPORTS = pytest.StashKey[dict[str, pytest.TestReport]]()
 _RECORDS = pytest.StashKey[list[Path]]()
@@ -80,7 +80,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     has_failed = any(report.failed for report in reports.values())
     made.close("failed" if has_failed else "success")
     if not asked and not has_failed:
-        shutil.rmtree(made.outdir)
+        discard(made.outdir)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SimFile | None:

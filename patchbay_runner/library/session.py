@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -11,11 +12,14 @@ import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.client import LabClient
+from patchbay_runner.library import logs
 from patchbay_runner.library.keeper import lab_sandbox
 from patchbay_runner.library.recorded import RecordJob
-from patchbay_runner.library.workers import Worker
+from patchbay_runner.library.workers import Worker, WorkerLogs
+from patchbay_runner.model.logfilter import LogFilter
 from patchbay_runner.model.topology import Topology
 from patchbay_runner.results.lab_record import Outcome, conclude
+from patchbay_runner.results.node_logs import NodeLogs, stem_of
 
 # How long the agent has to write the record's last words.
 _PATIENCE_S = 5.0
@@ -35,6 +39,10 @@ class Session:
 
     def __init__(self, topology: Topology, seed: int | None, record: RecordJob | None) -> None:
         self._record = record
+        # Before anything is made: it may be malformed.
+        self._directives = "" if record is None else logs.directives(os.environ)
+        self._logs: NodeLogs | None = None
+        self._sink: logs.Sink | None = None
         self._lock = threading.Lock()
         self._workers: dict[str, Worker] = {}
         self._closables: list[Closable] = []
@@ -46,6 +54,10 @@ class Session:
         except BaseException:
             self.close()
             raise
+        if record is not None:  # whose directory has been cleared by now
+            self._logs = NodeLogs(Path(record.directory), record.owner)
+            self._sink = logs.Sink(self._logs, LogFilter.parse(self._directives))
+            logs.begin(self._sink)
 
     def node_state(self, kind: str, name: str) -> dict[str, Any]:
         """What the lab's state says of one of its "routers" or "devices". Raises LabError when it is not there."""
@@ -59,7 +71,11 @@ class Session:
         self._closables.append(closable)
         return closable
 
-    def worker(self, node: str) -> Worker:
+    def code_of(self, kind: str, node: str) -> AbstractContextManager[None]:
+        """What this thread or task logs in the block belongs to a node."""
+        return logs.code_of(self._sink, stem_of(kind, node))
+
+    def worker(self, kind: str, node: str) -> Worker:
         """The node's worker, from the first call on; another when that has ended."""
         with self._lock:
             worker = self._workers.get(node)
@@ -67,7 +83,7 @@ class Session:
                 worker.close()
                 worker = None
             if worker is None:
-                worker = self._workers[node] = Worker(self.client, node)
+                worker = self._workers[node] = Worker(self.client, node, self._worker_logs(kind, node))
             return worker
 
     def close(self, outcome: Outcome = "stopped") -> None:
@@ -80,6 +96,9 @@ class Session:
             closable.close()
         for worker in self._workers.values():
             worker.close()
+        if self._sink is not None and self._logs is not None:
+            logs.end(self._sink)
+            self._logs.close()
         self.client.close()
         if self._record is not None:
             with suppress(TimeoutError):
@@ -87,3 +106,8 @@ class Session:
         self._sandbox.close()
         if self._record is not None:
             conclude(Path(self._record.directory), outcome, self._record.owner)
+
+    def _worker_logs(self, kind: str, node: str) -> WorkerLogs | None:
+        if self._logs is None:
+            return None
+        return WorkerLogs(self._directives, self._logs.open(stem_of(kind, node)))

@@ -17,7 +17,10 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
-from patchbay_runner.library.workers import receive, send
+from patchbay_runner.library import logs
+from patchbay_runner.library.workers import receive, receive_logs, send
+from patchbay_runner.model.logfilter import LogFilter
+from patchbay_runner.results.node_logs import OpenLogs
 
 
 class _Server:
@@ -98,7 +101,11 @@ def _traceback(error: BaseException) -> str:
 
 def main() -> None:
     loop = asyncio.new_event_loop()
-    server = _Server(socket.socket(fileno=os.dup(0)), loop)
+    channel = socket.socket(fileno=os.dup(0))
+    wanted = receive_logs(channel)
+    if wanted is not None:
+        logs.begin(logs.Sink(OpenLogs(*wanted.fds), LogFilter.parse(wanted.directives)))
+    server = _Server(channel, loop)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cloudpickle  # type: ignore[import-untyped]
+import msgspec
 
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.client import LabClient
@@ -28,16 +29,24 @@ Way = Literal["turn", "thread", "loop"]
 _HEADER = struct.Struct("!I")
 
 
-class Worker:
-    """One node's worker. Safe to use from several threads."""
+class WorkerLogs(msgspec.Struct, frozen=True):
+    """What is logged in a worker: the directives, and the node's two logs by descriptor."""
 
-    def __init__(self, client: LabClient, node: str) -> None:
+    directives: str
+    fds: tuple[int, int]
+
+
+class Worker:
+    """One node's worker. Safe to use from several threads. Given `logs`, it takes their descriptors over."""
+
+    def __init__(self, client: LabClient, node: str, logs: WorkerLogs | None = None) -> None:
         self._node = node
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[Any]] = {}
         self._channel, theirs = socket.socketpair()
         with theirs:
+            _send_logs(self._channel, logs)
             argv = [sys.executable, "-m", "patchbay_runner.library.worker"]
             here = str(Path.cwd())
             # What the program can import, the worker can.
@@ -85,6 +94,24 @@ class Worker:
             left, self._waiting = self._waiting, {}
         for future in left.values():
             future.set_exception(LabError("its worker ended before the call returned", self._node))
+
+
+def _send_logs(channel: socket.socket, logs: WorkerLogs | None) -> None:
+    """The channel's first message, which fits into its buffer."""
+    if logs is None:
+        send(channel, b"")
+        return
+    message = logs.directives.encode()
+    socket.send_fds(channel, [_HEADER.pack(len(message)) + message], list(logs.fds))
+    for fd in logs.fds:
+        os.close(fd)
+
+
+def receive_logs(channel: socket.socket) -> WorkerLogs | None:
+    """The channel's first message, in the worker; None when nothing is to be logged."""
+    header, fds, _, _ = socket.recv_fds(channel, _HEADER.size, 2, socket.MSG_CMSG_CLOEXEC | socket.MSG_WAITALL)
+    message = _exactly(channel, _HEADER.unpack(header)[0]) or b""
+    return WorkerLogs(message.decode(), (fds[0], fds[1])) if fds else None
 
 
 def _fulfil(future: Future[Any], is_result: bool, pickled: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ def append(descriptor: int, lines: bytes, path: Path) -> None:
 
 def point_symlink(link: Path, target: str, owner: Owner | None = None) -> None:
     """Makes or moves the symbolic link atomically."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
+    beside = link.with_name(f".{link.name}.{os.getpid()}.{threading.get_ident()}")
     with _refusals_of(link):
         beside.unlink(missing_ok=True)
         beside.symlink_to(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,10 @@ import msgspec
 
 from patchbay_runner.results import lock
 from patchbay_runner.results.documents import document_time
-from patchbay_runner.results.files import Owner, append, make_directories, open_append, write_atomically
+from patchbay_runner.results.files import Owner, append, make_directories, open_append, point_symlink, write_atomically
 from patchbay_runner.results.messages import event_time
 from patchbay_runner.results.names import file_name
+from patchbay_runner.results.node_logs import remove_logs
 
 Outcome = Literal["running", "stopped", "success", "failed"]
 
@@ -34,6 +36,7 @@ class LabRecord:
         self._path = directory / "events.jsonl"
         for name in ("events.jsonl", "state.json"):
             (directory / name).unlink(missing_ok=True)
+        remove_logs(directory)
         self._events = open_append(self._path, owner)
         self._opid = 0
         self._created_at = document_time(datetime.now(UTC))
@@ -71,7 +74,7 @@ def conclude(directory: Path, outcome: Outcome, owner: Owner | None = None) -> N
 
 
 def new_directory(base: Path, label: str, owner: Owner | None = None) -> Path:
-    """A directory `<UTC time>-<label>` below `base` that nobody else has."""
+    """A directory `<UTC time>-<label>` below `base` that nobody else has; `latest` leads to it. Raises HostError."""
     make_directories(base, owner)
     stem = f"{datetime.now(UTC):%y%m%d-%H%M%S}-{file_name(label)}"
     number = 1
@@ -84,7 +87,16 @@ def new_directory(base: Path, label: str, owner: Owner | None = None) -> Path:
             continue
         if owner:
             os.chown(directory, owner.uid, owner.gid)
+        point_symlink(base / "latest", directory.name, owner)
         return directory
+
+
+def discard(directory: Path) -> None:
+    """Takes a record away, and `latest` if it leads there."""
+    latest = directory.with_name("latest")
+    if latest.is_symlink() and latest.readlink() == Path(directory.name):
+        latest.unlink(missing_ok=True)
+    shutil.rmtree(directory)
 
 
 def _encoded(state: dict[str, Any]) -> bytes:

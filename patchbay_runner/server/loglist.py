@@ -23,7 +23,8 @@ _SUFFIXES = (".log", ".jsonl", ".ndjson", ".qlog", ".sqlog", ".txt")
 _DOCUMENTS = {"events.jsonl", "metrics.jsonl", "traceback.txt"}
 # Files of records as test suites write them: device.client.fetch.stdout.log, router.home.tracing.jsonl
 _FLAT_NAME = re.compile(
-    r"(?:device|router|ix)\.(?P<node>[^.]+)\.(?:(?P<step>.+)\.)?(?P<rest>stdout|stderr|tracing|events)"
+    r"(?:device|router|ix)\.(?:(?P<logger>.+)\.(?:tracing|events)|"
+    r"(?P<node>[^.]+)\.(?:(?P<step>.+)\.)?(?P<stream>stdout|stderr))\.\w+"
 )
 
 
@@ -80,11 +81,10 @@ def _by_name(path: str, name: str) -> _Named:
     components = path.split("/")
     if components[0] == "nodes" and len(components) > 2:
         return _Named(components[1], None, None)
-    found = _FLAT_NAME.match(name)
+    found = _FLAT_NAME.fullmatch(name)
     if found is None:
         return _Named(None, None, None)
-    stream = found["rest"] if found["rest"] in ("stdout", "stderr") else None
-    return _Named(found["node"], found["step"], stream)
+    return _Named(found["logger"] or found["node"], found["step"], found["stream"])
 
 
 def _log(directory: int, name: str, path: str, named: _Named) -> Log | None:

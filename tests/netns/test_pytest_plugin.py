@@ -60,7 +60,8 @@ def test_a_fresh_lab_for_each_test_whose_record_is_kept_when_it_fails(project: P
     code, output = run(project)
     assert code == 1, output
     assert "1 failed, 1 passed" in output
-    (kept,) = (project / "tmp/patchbay").iterdir()
+    kept = (project / "tmp/patchbay/latest").resolve()
+    assert {path.name for path in kept.parent.iterdir()} >= {kept.name, "latest"}
     assert f"\n{kept}\n" in output
     assert json.loads((kept / "state.json").read_text())["status"] == "failed"
     events = [json.loads(line)["kind"] for line in (kept / "events.jsonl").read_text().splitlines()]
@@ -70,7 +71,8 @@ def test_a_fresh_lab_for_each_test_whose_record_is_kept_when_it_fails(project: P
 def test_records_of_all_labs_where_somebody_asks_for_them(project: Path) -> None:
     (project / "test_it.py").write_text("def test_good(lab):\n    lab.add_router('r')\n")
     assert run(project, "--patchbay-outdir=records")[0] == 0
-    (kept,) = (project / "records").iterdir()
+    latest, kept = sorted((project / "records").iterdir(), reverse=True)
+    assert latest.resolve() == kept.resolve()
     assert kept.name.endswith("-test_good")
     assert json.loads((kept / "state.json").read_text())["status"] == "success"
 

@@ -32,4 +32,4 @@ def test_the_tests_of_the_guide_pass(tmp_path: Path) -> None:
     (tmp_path / "test_guide.py").write_text("\n\n".join(written))
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
-    assert "7 passed" in done.stdout, done.stdout
+    assert "8 passed" in done.stdout, done.stdout

@@ -4,7 +4,7 @@ import { api } from "../api/client";
 import type { LogEntry } from "../api/types";
 import { customEvent, MARKS } from "../logs/custom";
 import { fieldText } from "../logs/records";
-import type { Item } from "./items";
+import { type Item, SIM_LANE } from "./items";
 
 export interface CustomEvents {
   readonly items: readonly Item[];
@@ -18,6 +18,8 @@ export interface CustomEvents {
 const NONE: CustomEvents = { items: [], untimed: 0, problem: null, isCut: false };
 const MOST = 20_000;
 const AGAIN_MS = 2000;
+/** What a test suite's own code tells, in the record of its lab. */
+const LAB_EVENTS = "lab.events.jsonl";
 
 export function useCustomEvents(run: string, sim: string, logs: readonly LogEntry[], isLive: boolean): CustomEvents {
   const [found, setFound] = useState<CustomEvents>(NONE);
@@ -43,7 +45,9 @@ export function useCustomEvents(run: string, sim: string, logs: readonly LogEntr
 /** Where a node has everything that it wrote in one log, its steps' logs hold nothing else. */
 function searchable(logs: readonly LogEntry[]): LogEntry[] {
   const whole = new Set(logs.filter(({ step }) => step === null).map(({ node, stream }) => `${node} ${stream}`));
-  return logs.filter(({ node, step, stream }) => node !== null && (step === null || !whole.has(`${node} ${stream}`)));
+  return logs.filter(({ path, node, step, stream }) =>
+    node === null ? path === LAB_EVENTS : step === null || !whole.has(`${node} ${stream}`),
+  );
 }
 
 /** What was searched stays searched: it goes on where it was. */
@@ -97,7 +101,7 @@ class Search {
     else if (event)
       this.items.set(id, {
         id,
-        lane: log.node ?? "",
+        lane: log.node ?? SIM_LANE,
         category: "custom",
         tone: "custom",
         from: event.at,
