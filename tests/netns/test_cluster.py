@@ -15,6 +15,7 @@ from tests.netns.support.dask_cluster import DaskCluster, worker_of
 from tests.netns.support.run_records import assert_readable
 from tests.netns.support.running import Project, finish
 from tests.netns.support.sandbox_inside import wait_until
+from tests.pcapng import read
 
 DEVICE = """
 [[router]]
@@ -119,9 +120,11 @@ def test_what_sims_need_travels_once_and_what_they_leave_comes_home(
     ] * 3
     assert [each["status"] for each in project.read("manifest.json")["simulations"]] == ["ok"] * 3
     assert_readable(project.latest)
-    again = project.run(sim, "--cluster", workers.address, "--filter", "web-a")
+    again = project.run(sim, "--cluster", workers.address, "--filter", "web-a", "--capture")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "sent 0 of 5 files" in again.stdout
+    captured = read(project.latest / "web-a" / "captures" / "client.eth0.pcapng")
+    assert captured.with_text(bytes((192, 0, 2, 1))), "the echo request is not there"
 
 
 def test_one_interruption_brings_logs_home_and_a_sim_has_its_time(workers: DaskCluster, project: Project) -> None:
