@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from patchbay_runner.cli.progress import failure_place, verdict_text
 from patchbay_runner.cli.text import elapsed, printable, shown_path
+from patchbay_runner.cli.wording import failure_place, verdict_text
 from patchbay_runner.results.documents import Status
 from patchbay_runner.results.reports import format_number
 from patchbay_runner.results.sim import SimRecord
