@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from patchbay_runner.cli.browser import BIND, Address, bind_option, open_browser, tell_who_can_read
+from patchbay_runner.cli.testdir import find_testdir
 from patchbay_runner.cli.text import printable
 from patchbay_runner.loader.project import read_project
 from patchbay_runner.server.app import AppOptions, create_app
@@ -22,11 +23,18 @@ _WORK_DIR = Path(".patchbay-work")
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--testdir", "is_of_tests", is_flag=True, help="Shows what the latest cargo test or pytest has recorded.")
 @click.option("--open", "is_opening", is_flag=True, help="Opens a browser.")
 @bind_option
 @click.option("--listen-fd", type=int, hidden=True)
-def serve(directory: Path | None, *, is_opening: bool, bind: Address | None, listen_fd: int | None) -> None:
+def serve(
+    directory: Path | None, *, is_of_tests: bool, is_opening: bool, bind: Address | None, listen_fd: int | None
+) -> None:
     """Shows the runs below DIR, the work directory by default, in a browser; live while they run. Ctrl-C ends it."""
+    if is_of_tests:
+        if directory is not None:
+            raise click.UsageError("--testdir finds the directory itself: leave out DIR")
+        directory = find_testdir(Path.cwd(), os.environ)
     directory = directory or read_project(Path(), Path.cwd()).work_dir or _WORK_DIR
     if not directory.is_dir():
         what = "is no directory" if directory.exists() else "is not there; patchbay run makes it"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import warnings
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -60,27 +61,45 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     item.stash.setdefault(_REPORTS, {})[report.when or ""] = report
     if report.when == "call" and report.failed:
         for record in item.stash.get(_RECORDS, []):
-            report.sections.append(("patchbay record", f"{record}\nto look at it: patchbay serve {record.parent}"))
+            shown = f"{record}\nto look at it: patchbay serve --testdir, or patchbay serve {record.parent}"
+            report.sections.append(("patchbay record", shown))
     return report
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, _patchbay_records: Path) -> Iterator[Lab]:
     """A fresh lab, gone with the test. Its record is kept when the test fails, or where one asks for records.
 
     They go below --patchbay-outdir, else $PATCHBAY_OUTDIR, else pytest's own directory for temporary files.
     """
-    asked = request.config.getoption("--patchbay-outdir") or os.environ.get("PATCHBAY_OUTDIR")
-    base = Path(asked) if asked else tmp_path_factory.getbasetemp() / "patchbay"
-    made = Lab(label=request.node.name, outdir_base=base)
+    made = Lab(label=request.node.name, outdir_base=_patchbay_records)
     assert made.outdir is not None
     request.node.stash.setdefault(_RECORDS, []).append(made.outdir)
     yield made
     reports = request.node.stash.get(_REPORTS, {})
     has_failed = any(report.failed for report in reports.values())
     made.close("failed" if has_failed else "success")
-    if not asked and not has_failed:
+    if not has_failed and _asked_for(request.config) is None:
         discard(made.outdir)
+
+
+@pytest.fixture(scope="session")
+def _patchbay_records(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the records of this session's labs go, all of its processes', which `patchbay serve --testdir` asks for."""
+    own = tmp_path_factory.getbasetemp()
+    is_xdist = hasattr(request.config, "workerinput")
+    base = _asked_for(request.config) or (own.parent if is_xdist else own) / "patchbay"
+    cache: pytest.Cache | None = getattr(request.config, "cache", None)  # there is none with -p no:cacheprovider
+    if cache is not None:
+        with warnings.catch_warnings(action="ignore", category=pytest.PytestCacheWarning):  # it cannot be written
+            cache.set("patchbay/records", str(base))
+    return base
+
+
+def _asked_for(config: pytest.Config) -> Path | None:
+    """Where somebody asked for records: the command line, else the environment."""
+    asked = config.getoption("--patchbay-outdir") or os.environ.get("PATCHBAY_OUTDIR")
+    return Path(asked).absolute() if asked else None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SimFile | None:
@@ -111,8 +130,8 @@ class SimItem(pytest.Item):
     def runtest(self) -> None:
         """Raises SimFailed with what patchbay shows."""
         matrix = [f"--matrix={axis}={value}" for axis, value in self._plan.matrix.items()]
-        asked = self.config.getoption("--patchbay-outdir") or os.environ.get("PATCHBAY_OUTDIR")
-        kept = ["--work-dir", str(Path(asked).absolute())] if asked else []
+        asked = _asked_for(self.config)
+        kept = ["--work-dir", str(asked)] if asked else []
         argv = [sys.executable, "-m", "patchbay_runner", "run", str(self.path), *matrix, *kept, "--jobs=1"]
         done = subprocess.run(
             argv, cwd=self.config.rootpath, capture_output=True, text=True, errors="replace", check=False

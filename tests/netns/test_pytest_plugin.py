@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from patchbay_runner.cli.testdir import find_testdir
+
 SIM = """\
 [sim]
 name = "reach"
@@ -77,6 +79,34 @@ def test_records_of_all_labs_where_somebody_asks_for_them(project: Path) -> None
     assert json.loads((kept / "state.json").read_text())["status"] == "success"
 
 
+def test_the_logs_of_a_test_are_in_its_record_and_its_own_logging_notices_nothing(project: Path) -> None:
+    (project / "test_it.py").write_text(
+        "import logging\n"
+        "log = logging.getLogger('app')\n"
+        "def test_logs(lab, caplog, capfd):\n"
+        "    device = lab.add_device('d', lab.add_router('r'))\n"
+        "    log.info('unheard'); log.warning('heard')\n"
+        "    device.run_sync(log.info, 'in the node')\n"
+        "    assert caplog.messages == ['heard']\n"
+        "    with caplog.at_level('INFO'): log.info('now heard')\n"
+        "    assert caplog.messages == ['heard', 'now heard']\n"
+        "    assert capfd.readouterr() == ('', '')\n"
+    )
+    code, output = run(project, "--patchbay-outdir=records")
+    assert code == 0, output
+    record = project / "records/latest"
+    lines = (record / "lab.tracing.jsonl").read_text().splitlines()
+    assert [json.loads(line)["fields"]["message"] for line in lines] == ["unheard", "heard", "now heard"]
+    assert "in the node" in (record / "device.d.tracing.jsonl").read_text()
+
+
+def test_serve_finds_what_the_last_session_kept(project: Path) -> None:
+    (project / "test_it.py").write_text("def test_bad(lab):\n    assert not lab.add_router('r')\n")
+    argv = [sys.executable, "-m", "pytest", f"--basetemp={project}/tmp"]
+    assert subprocess.run(argv, cwd=project, capture_output=True, timeout=100, check=False).returncode == 1
+    assert find_testdir(project, {}) == project / "tmp/patchbay"
+
+
 def test_modes_and_presets_are_parameters(project: Path) -> None:
     (project / "test_it.py").write_text(
         "import pytest\n"
@@ -115,11 +145,19 @@ def test_a_sim_that_is_wrong_is_an_error_with_its_line(project: Path) -> None:
 
 def test_it_works_beside_xdist(project: Path) -> None:
     (project / "test_it.py").write_text(
-        "import pytest\n"
+        "import logging, pytest\n"
         "@pytest.mark.parametrize('number', range(4))\n"
-        "def test_good(lab, number):\n"
-        "    lab.add_device('d', lab.add_router('r')).run(['true'])\n"
+        "def test_each(lab, number, worker_id):\n"
+        "    device = lab.add_device('d', lab.add_router('r'))\n"
+        "    device.run_sync(logging.getLogger(worker_id).info, 'number %d', number)\n"
+        "    assert number % 2\n"
     )
     code, output = run(project, "-n2", "-q")
-    assert code == 0, output
-    assert "4 passed" in output
+    assert code == 1, output
+    assert "2 failed, 2 passed" in output
+    records = project / "tmp/patchbay"  # one place for all workers
+    kept = [path for path in records.iterdir() if path.name != "latest"]
+    assert [f"\n{path}\n" in output for path in kept] == [True, True]
+    logged = [json.loads((path / "device.d.tracing.jsonl").read_text()) for path in kept]
+    assert {line["fields"]["message"] for line in logged} == {"number 0", "number 2"}
+    assert {line["target"] for line in logged} <= {"gw0", "gw1"}
