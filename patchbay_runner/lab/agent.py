@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from patchbay_runner.errors import LabError, PatchbayError
+from patchbay_runner.errors import KernelError, LabError, PatchbayError
 from patchbay_runner.kernel.namespaces import own_namespace
 from patchbay_runner.kernel.process import reap, signal_group
 from patchbay_runner.kernel.sandbox import SandboxContext
@@ -102,6 +102,7 @@ class Agent:
             commands.Wait: self._wait,
             commands.Signal: self._signal,
             commands.Socket: self._socket,
+            commands.NodeFile: self._node_file,
             commands.Enter: self._enter,
             commands.Views: self._views,
             commands.Resume: self._resume,
@@ -150,7 +151,8 @@ class Agent:
         try:
             return await self._handlers[type(command)](command, fds)
         except PatchbayError as error:
-            return commands.Refused(type(error).__name__, str(error)), ()
+            errno = error.errno if isinstance(error, KernelError) else 0
+            return commands.Refused(type(error).__name__, str(error), errno), ()
 
     @property
     def lab(self) -> Lab:
@@ -199,8 +201,13 @@ class Agent:
         return _DONE
 
     async def _socket(self, command: commands.Socket, _: tuple[int, ...]) -> Answer:
-        made = self.lab.socket(command.node, _FAMILIES[command.family], _KINDS[command.kind], command.protocol)
+        family = command.family if isinstance(command.family, int) else _FAMILIES[command.family]
+        kind = command.kind if isinstance(command.kind, int) else _KINDS[command.kind]
+        made = self.lab.socket(command.node, family, kind, command.protocol)
         return commands.Done(), (made.detach(),)
+
+    async def _node_file(self, command: commands.NodeFile, _: tuple[int, ...]) -> Answer:
+        return commands.Done(), (self.lab.open_node_file(command.node, command.name),)
 
     async def _enter(self, command: commands.Enter, _: tuple[int, ...]) -> Answer:
         view = self.lab.view(command.node)

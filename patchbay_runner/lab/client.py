@@ -94,6 +94,11 @@ class LabClient:
         entered, fds = self._exchange(commands.Enter(node), (), commands.Entered)
         return Place(*fds), entered.env
 
+    def connect(self) -> sockets.socket:
+        """A further connection to the agent, for another process. Raises LabError."""
+        _, fds = self._exchange(commands.Connect(), (), commands.Done)
+        return sockets.socket(fileno=fds[0])
+
     def popen(
         self,
         node: str,

@@ -21,6 +21,7 @@ from patchbay_runner.model.nat import Nat
 from patchbay_runner.model.topology import REBOOT_S, NatV6, Topology
 
 Family = Literal["inet", "inet6", "packet"]
+NodeFileName = Literal["hosts", "resolv.conf"]
 
 # Comfortably below the kernel's default socket buffer of 208 KiB, which bounds a packet.
 _PACKET_LIMIT = 96 * 1024
@@ -65,12 +66,22 @@ class Signal(Command, frozen=True):
 
 
 class Socket(Command, frozen=True):
-    """Makes a socket in a node. Replies `Done` with one descriptor."""
+    """Makes a socket in a node. Replies `Done` with one descriptor.
+
+    Numbers are those of the kernel; `kind` may carry SOCK_NONBLOCK then. The descriptor is close-on-exec.
+    """
 
     node: str
-    family: Family = "inet"
-    kind: Literal["stream", "dgram", "raw"] = "stream"
+    family: Family | int = "inet"
+    kind: Literal["stream", "dgram", "raw"] | int = "stream"
     protocol: int = 0
+
+
+class NodeFile(Command, frozen=True):
+    """Opens one of the files that differ from node to node, for reading. Replies `Done` with one descriptor."""
+
+    node: str
+    name: NodeFileName
 
 
 class Extend(Command, frozen=True):
@@ -268,7 +279,7 @@ Change = (
     | RestoreRegionLink
     | SetNames
 )
-AnyCommand = Build | Spawn | Wait | Signal | Socket | Enter | Views | Resume | Change | State | Connect
+AnyCommand = Build | Spawn | Wait | Signal | Socket | NodeFile | Enter | Views | Resume | Change | State | Connect
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="reply", tag=str.lower):
@@ -310,10 +321,11 @@ class ViewList(Reply, frozen=True):
 
 
 class Refused(Reply, frozen=True):
-    """The command failed. `kind` names the class of the error in `errors.py`."""
+    """The command failed. `kind` names the class of the error in `errors.py`, `errno` what the kernel said or 0."""
 
     kind: str
     message: str
+    errno: int = 0
 
 
 AnyReply = Done | Started | Exited | NodeList | Entered | ViewList | Refused

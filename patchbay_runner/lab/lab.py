@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from patchbay_runner.errors import LabError
+from patchbay_runner.errors import KernelError, LabError
 from patchbay_runner.kernel import mounts
 from patchbay_runner.kernel.capture import Keeper
 from patchbay_runner.kernel.files import FileVersion, file_version
@@ -183,7 +183,12 @@ class Lab(DeviceChanges, RouterChanges, RegionChanges, NodeChanges):
             try:
                 return socket.socket(family, kind, protocol)
             except OSError as error:
-                raise LabError(f"cannot make a socket: {error}", node) from error
+                raise KernelError("socket", error.errno or 0, node) from error
+
+    def open_node_file(self, node: str, name: str) -> int:
+        """A descriptor of the `hosts` or `resolv.conf` that the node's programs find in /etc, as it is now."""
+        self._view(node)
+        return os.open(mounts.NODES_DIRECTORY / node / name, os.O_RDONLY | os.O_CLOEXEC)
 
     def node_table(self, node: str, name: Literal["nftables", "processes"]) -> str:
         """The rules of the node's firewall and NAT with what they have learned, or the programs in it, as text."""

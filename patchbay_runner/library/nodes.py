@@ -16,6 +16,7 @@ import msgspec
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.library import processes, sockets
+from patchbay_runner.library.networks import entered_network
 from patchbay_runner.library.origin import callers_line
 from patchbay_runner.library.processes import DEVNULL, PIPE, Command, Popen
 from patchbay_runner.library.reflectors import Reflector
@@ -198,6 +199,20 @@ class Node:
     def tcp_reflector(self, port: int = 0, *, host: object = "0.0.0.0") -> Reflector:
         """A TCP server that sends back what comes; bound when this returns, until it is closed. Raises OSError."""
         return self._session.closed_with_it(Reflector.tcp(self, host, port))
+
+    def network(self) -> AbstractContextManager[None]:
+        """Within the block, every socket that this thread makes is the node's, whichever library makes it.
+
+        So are the sockets of threads and programs that it starts from then on, asyncio's and thread pools' among them,
+        and the C library looks up names as the node does. Sockets that were there before stay where they are. Raises
+        HostError where the kernel or a container refuses; a lab that ends meanwhile makes sockets fail (ENETDOWN).
+
+        Example::
+
+            with laptop.network():
+                page = httpx.get("http://server/")
+        """
+        return entered_network(self._session.client, self.name)
 
     def run_sync(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
         """What `function` returns when it is called in the node: in a worker process there, one call after another.
