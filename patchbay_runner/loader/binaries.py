@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, filled_text, filled_texts, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
-from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, one_shape_of
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, described, one_shape_of
 from patchbay_runner.model.plan import Binary, BinaryMode, Prepare
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -54,25 +54,42 @@ def no_option(node: Node, report: Report) -> str | None:
     return value
 
 
+_FEATURES = described(filled_texts, "Cargo features to build with")
+_ALL_FEATURES = described(boolean, "builds with all Cargo features", "`false`")
 BINARY_FIELDS: dict[str, Any] = {
-    "name": filled_text,
-    "mode": name_choice(("path", "fetch", "build", "target")),
-    "path": filled_text,
-    "url": url,
-    "sha256": sha256,
-    "repo": no_option,
-    "commit": no_option,
-    "example": filled_text,
-    "bin": filled_text,
-    "features": filled_texts,
-    "all-features": boolean,
+    "name": described(filled_text, "what `${binary.<name>}` calls it: without blanks, `$` and braces"),
+    "mode": described(
+        name_choice(("path", "fetch", "build", "target")),
+        "how to get it; see [where programs come from](../commands/prepare.md#where-programs-come-from)",
+        "inferred: `path`; `url` fetches; `repo`, `example`, `bin` build",
+    ),
+    "path": described(
+        filled_text,
+        'a program; `target:` in front looks below the Cargo target directory. With `mode = "build"`, '
+        "a source directory",
+    ),
+    "url": described(
+        url,
+        "an `http://` or `https://` address to download: a program, or a `.tar.gz`, `.tar.xz` or `.zip` file with it",
+    ),
+    "sha256": described(sha256, "the SHA-256 that the downloaded file must have, as `sha256sum` prints it"),
+    "repo": described(no_option, "a Git repository, also a path; with `example` or `bin`"),
+    "commit": described(no_option, "the branch, tag or commit of `repo`", '`"main"`'),
+    "example": described(filled_text, 'the Cargo example to build, or to find with `mode = "target"`'),
+    "bin": described(
+        filled_text,
+        'the Cargo binary to build, or to find with `mode = "target"`. With `url`, the program\'s name in the archive, '
+        "the binary's unless written",
+    ),
+    "features": _FEATURES,
+    "all-features": _ALL_FEATURES,
 }
 PREPARE_FIELDS: dict[str, Any] = {
-    "mode": name_choice(("build",)),
-    "examples": filled_texts,
-    "bins": filled_texts,
-    "features": filled_texts,
-    "all-features": boolean,
+    "mode": described(name_choice(("build",)), "the only one there is", '`"build"`'),
+    "examples": described(filled_texts, "the Cargo examples to build"),
+    "bins": described(filled_texts, "the Cargo binaries to build"),
+    "features": _FEATURES,
+    "all-features": _ALL_FEATURES,
 }
 # What each mode reads; the rest would be ignored, and is an error instead.
 _KEYS = {

@@ -7,7 +7,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, integer, read_table
 from patchbay_runner.loader.node import Node, describe
-from patchbay_runner.loader.shapes import accepts, one_shape_of, shape_of, table_shape
+from patchbay_runner.loader.shapes import accepts, described, one_shape_of, shape_of, table_shape
 from patchbay_runner.model.capture import LEAST_BYTES, LEAST_SNAP_LENGTH, MOST_BYTES, WHOLE_PACKETS, PacketCapture
 from patchbay_runner.model.sizes import EXPECTED, format_size, parse_size
 
@@ -29,10 +29,18 @@ def capture_size(node: Node, report: Report) -> int | None:
     return size
 
 
-_FIELDS: dict[str, Any] = {"max_size": capture_size, "snaplen": integer(LEAST_SNAP_LENGTH, WHOLE_PACKETS)}
+CAPTURE_FIELDS: dict[str, Any] = {
+    "max_size": described(
+        capture_size,
+        'how much of each interface is kept, from `"250KB"`; later packets replace the earliest',
+        '`"64MB"`',
+        kind='size with its unit (`"500KB"`, `"64MB"`, `"1GB"`)',
+    ),
+    "snaplen": described(integer(LEAST_SNAP_LENGTH, WHOLE_PACKETS), "how many bytes of each packet are kept", "all"),
+}
 
 
-@accepts(one_shape_of(shape_of(boolean), table_shape(_FIELDS)))
+@accepts(one_shape_of(shape_of(boolean), table_shape(CAPTURE_FIELDS)))
 def packet_capture(node: Node, report: Report) -> PacketCapture | None:
     """What a table asks for, or what `true` stands for; None for `false`."""
     if not isinstance(node.value, dict):
@@ -41,7 +49,7 @@ def packet_capture(node: Node, report: Report) -> PacketCapture | None:
         report.error(node, f"found {describe(node)}", 'true, false, or a table such as { max_size = "64MB" }')
         return None
     before = len(report.errors)
-    values = read_table(node, _FIELDS, report, "capture") or {}
+    values = read_table(node, CAPTURE_FIELDS, report, "capture") or {}
     if len(report.errors) > before:
         return None
     default = PacketCapture()

@@ -7,28 +7,39 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
 from patchbay_runner.loader.fields import number, read_table
 from patchbay_runner.loader.node import Node, describe, quote
-from patchbay_runner.loader.shapes import accepts, names_shape, table_shape
+from patchbay_runner.loader.shapes import accepts, described, names_shape, table_shape
 from patchbay_runner.model.links import PRESET_ALIASES, PRESETS, LinkCondition
 
 _PERCENT = number(0, 100)
+_MILLISECONDS = number(0, 3_600_000)
 _FIELDS: dict[str, Any] = {
-    "latency_ms": number(0, 3_600_000),
-    "jitter_ms": number(0, 3_600_000),
-    "loss_pct": _PERCENT,
-    "rate_kbit": number(0, 1e9),
-    "reorder_pct": _PERCENT,
-    "duplicate_pct": _PERCENT,
-    "corrupt_pct": _PERCENT,
-    "loss_burst": number(0, 1_000_000),
-    "buffer_ms": number(0, 3_600_000),
+    "latency_ms": described(_MILLISECONDS, "one-way delay, in milliseconds", "0"),
+    "jitter_ms": described(
+        _MILLISECONDS, "uniform deviation around the latency, either way, in milliseconds; needs a latency", "0"
+    ),
+    "loss_pct": described(_PERCENT, "share of packets lost, in percent", "0"),
+    "loss_burst": described(
+        number(0, 1_000_000),
+        "mean length of a burst of losses in packets, 1 or more; needs a loss; 0 loses packets independently",
+        "0",
+    ),
+    "rate_kbit": described(number(0, 1e9), "rate limit in kbit/s, frame headers included; 0 is unlimited", "0"),
+    "buffer_ms": described(
+        _MILLISECONDS,
+        "depth of the queue in front of the rate limit, in milliseconds; needs a rate; 0 leaves it to the engine",
+        "0",
+    ),
+    "reorder_pct": described(_PERCENT, "share of packets that overtake delayed ones, in percent; needs a latency", "0"),
+    "duplicate_pct": described(_PERCENT, "share of packets sent twice, in percent", "0"),
+    "corrupt_pct": described(_PERCENT, "share of packets with a flipped bit, in percent", "0"),
 }
 _OLDER = {"latency": "latency_ms", "jitter": "jitter_ms", "loss": "loss_pct", "rate": "rate_kbit"}
-_ALL_FIELDS = _FIELDS | {older: _FIELDS[newer] for older, newer in _OLDER.items()}
+CONDITION_FIELDS = _FIELDS | {older: _FIELDS[newer].alias_of(newer) for older, newer in _OLDER.items()}
 
 EXPECTED = "the name of a preset or a table of conditions"
 
 
-@accepts({"anyOf": [names_shape((*PRESETS, *PRESET_ALIASES)), table_shape(_ALL_FIELDS)]})
+@accepts({"anyOf": [names_shape((*PRESETS, *PRESET_ALIASES)), table_shape(CONDITION_FIELDS)]})
 def condition(node: Node, report: Report) -> LinkCondition | None:
     """The link condition that `node` writes."""
     if isinstance(node.value, str):
@@ -37,7 +48,7 @@ def condition(node: Node, report: Report) -> LinkCondition | None:
         report.error(node, f"found {describe(node)}", EXPECTED)
         return None
     before = len(report.errors)
-    values = read_table(node, _ALL_FIELDS, report, EXPECTED) or {}
+    values = read_table(node, CONDITION_FIELDS, report, EXPECTED) or {}
     for older, newer in _OLDER.items():
         if older in values and newer in values:
             report.error(node.value[older], f"{quote(older)} is an older name of {quote(newer)}, which is here as well")

@@ -23,6 +23,7 @@ from patchbay_runner.loader.shapes import (
     table_shape,
 )
 from patchbay_runner.loader.simtable import SIM_FIELDS
+from patchbay_runner.loader.steps.keys import STRUCTURE_FIELDS
 from patchbay_runner.loader.steps.schema import ACTIONS, ALIASES, COMMON, FIELDS, KEY_ALIASES, STRUCTURE, Action
 from patchbay_runner.loader.topology import DEVICE_FIELDS, INTERFACE_FIELDS, ROUTER_FIELDS
 
@@ -74,9 +75,8 @@ _STEPS = array_shape({"$ref": "#/$defs/step"})
 
 def _step(extra: dict[str, Shape], required: Iterable[str] = ()) -> Shape:
     """The keys of any step, each with what it holds."""
-    keys = {key: shape_of(convert) for key, convert in FIELDS.items()}
-    keys |= {older: keys[newer] for older, newer in KEY_ALIASES.items()}
-    keys |= {"use": FILLED_TEXT, "vars": map_shape(SCALAR)}
+    keys = {key: shape_of(convert) for key, convert in (FIELDS | STRUCTURE_FIELDS).items()}
+    keys |= {older: shape_of(FIELDS[newer].alias_of(newer)) for older, newer in KEY_ALIASES.items()}
     return object_shape(keys | extra, required)
 
 

@@ -11,6 +11,7 @@ from patchbay_runner.loader.node import Node, describe
 from patchbay_runner.loader.shapes import (
     accepts,
     array_shape,
+    described,
     names_shape,
     object_shape,
     one_shape_of,
@@ -60,12 +61,15 @@ def timeout_s(node: Node, report: Report) -> int | None:
     return int(seconds)
 
 
+_TIMEOUT = "whole seconds, or a duration"
 _FLAT_TIMEOUTS: dict[str, Any] = {
-    "udp_timeout": timeout_s,
-    "udp_stream_timeout": timeout_s,
-    "tcp_established_timeout": timeout_s,
+    "udp_timeout": described(timeout_s, "until a mapping without traffic is forgotten", "30 s", kind=_TIMEOUT),
+    "udp_stream_timeout": described(timeout_s, "the same, once both sides have spoken", "120 s", kind=_TIMEOUT),
+    "tcp_established_timeout": described(
+        timeout_s, "the same, for established TCP connections", "432000 s (5 days)", kind=_TIMEOUT
+    ),
 }
-_OLDER_TIMEOUTS: dict[str, Any] = {"udp": timeout_s, "udp_stream": timeout_s, "tcp_established": timeout_s}
+_OLDER_TIMEOUTS = {name.removesuffix("_timeout"): timeout.alias_of(name) for name, timeout in _FLAT_TIMEOUTS.items()}
 _PORT = integer(1, 65_535)
 
 
@@ -89,11 +93,24 @@ def port_range(node: Node, report: Report) -> tuple[int, int] | None:
 
 
 _BEHAVIOURS: dict[str, Any] = {
-    "mapping": choice(_MAPPINGS),
-    "filtering": choice(_FILTERINGS),
-    "hairpin": boolean,
-    "port_allocation": choice({kind.value: kind for kind in PortAllocation}),
-    "port_range": port_range,
+    "mapping": described(
+        choice(_MAPPINGS), "whether all destinations see the same outer port", '`"endpoint-independent"`'
+    ),
+    "filtering": described(choice(_FILTERINGS), "who outside may send to a mapping", '`"address-and-port-dependent"`'),
+    "hairpin": described(boolean, "whether members reach each other at their outer addresses", "`false`"),
+    "port_allocation": described(
+        choice({kind.value: kind for kind in PortAllocation}),
+        "which outer port a new mapping gets: the inner one while nobody has it (else another), any, or the one after "
+        "the last that was given",
+        "preserving for endpoint-independent mapping, else random",
+    ),
+    "port_range": described(
+        port_range,
+        "the outer ports, at most 4,096. When all are taken, packets that need a new one are dropped until a mapping "
+        "expires",
+        "all",
+        kind="`[first, last]`",
+    ),
 }
 
 
@@ -138,13 +155,14 @@ def _timeouts(node: Node, report: Report) -> NatTimeouts | None:
     return None if values is None else NatTimeouts(**{f"{key}_s": value for key, value in values.items()})
 
 
+NAT_FIELDS = _BEHAVIOURS | _FLAT_TIMEOUTS
 _OLDER_SHAPE = table_shape(_BEHAVIOURS)
 _OLDER_SHAPE["properties"]["timeouts"] = table_shape(_OLDER_TIMEOUTS)
 accepts(
     {
         "anyOf": [
             names_shape(NAT_MODES),
-            table_shape(_BEHAVIOURS | _FLAT_TIMEOUTS),
+            table_shape(NAT_FIELDS),
             object_shape({"custom": _OLDER_SHAPE}, ["custom"]),
         ]
     }

@@ -15,6 +15,7 @@ from patchbay_runner.loader.documents import Document, Reader
 from patchbay_runner.loader.fields import array, filled_text, positive_duration, read_table
 from patchbay_runner.loader.machine import read_machine
 from patchbay_runner.loader.node import Node, describe
+from patchbay_runner.loader.shapes import described
 from patchbay_runner.model.vm import MachineOptions
 
 # The first that is there counts.
@@ -49,7 +50,7 @@ def read_project(root: Path, cwd: Path) -> ProjectSettings:
 
 
 def _settings(document: Document, cwd: Path, report: Report) -> ProjectSettings:
-    found = read_table(document.root, _FIELDS, report, "the project's settings") or {}
+    found = read_table(document.root, PROJECT_FIELDS, report, "the project's settings") or {}
     beside = Path(os.path.relpath(document.path.parent, cwd))
     for node in found.get("simulations", ()):
         _check_is_there(node, beside, cwd, report)
@@ -90,10 +91,16 @@ def _jobs(node: Node, report: Report) -> Jobs | None:
     return None
 
 
-_FIELDS: dict[str, Any] = {
-    "simulations": _simulations,
-    "jobs": _jobs,
-    "timeout": positive_duration,
-    "work_dir": filled_text,
-    "vm": read_machine,
+PROJECT_FIELDS: dict[str, Any] = {
+    "simulations": described(
+        _simulations,
+        "files, directories and globs to run when none is named; also those of `plan` and `prepare`",
+        kind="string or array of strings",
+    ),
+    "jobs": described(
+        _jobs, "what `--jobs` is by default", '`"auto"`', kind=f'`"auto"`, or integer, 1 to {MOST_JOBS:,}'
+    ),
+    "timeout": described(positive_duration, "what `--timeout` is by default"),
+    "work_dir": described(filled_text, "what `--work-dir` is by default", '`".patchbay-work"`'),
+    "vm": described(read_machine, "the project's virtual machine", kind="table"),
 }

@@ -8,17 +8,36 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import boolean, choice, integer, read_table
 from patchbay_runner.loader.node import Node, table_of
+from patchbay_runner.loader.shapes import described
 from patchbay_runner.model.topology import Ipv6Provisioning, LabSettings, Router, RouterAdvertisements
 
 LAB_FIELDS: dict[str, Any] = {
-    "ipv6_provisioning": choice({mode.value: mode for mode in Ipv6Provisioning}),
-    "ipv6_dad": boolean,
+    "ipv6_provisioning": described(
+        choice({mode.value: mode for mode in Ipv6Provisioning}),
+        "how devices come by their IPv6 addresses and default routes: given by the lab, or learned from "
+        "[Router Advertisements](network.md#ipv6-by-router-advertisements)",
+        '`"static"`',
+    ),
+    "ipv6_dad": described(
+        boolean,
+        "whether devices probe for duplicates before they use an IPv6 address, which takes a second for each "
+        "(RFC 4862)",
+        "`false`",
+    ),
 }
 # RFC 4861, section 6.2.1, but for the shortest interval, which is 4 s there.
 ADVERTISEMENT_FIELDS: dict[str, Any] = {
-    "ra_enabled": boolean,
-    "ra_interval_secs": integer(1, 1800),
-    "ra_lifetime_secs": integer(0, 9000),
+    "ra_enabled": described(
+        boolean, 'whether the router advertises itself, where `ipv6_provisioning` is `"ra"`', "`true`"
+    ),
+    "ra_interval_secs": described(
+        integer(1, 1800), "the longest time between two advertisements to all, in seconds", "30"
+    ),
+    "ra_lifetime_secs": described(
+        integer(0, 9000),
+        "for how many seconds an advertisement makes it a default router; 0: it is none, and gives addresses only",
+        "1800",
+    ),
 }
 _NAMES = {"ra_enabled": "enabled", "ra_interval_secs": "interval_s", "ra_lifetime_secs": "lifetime_s"}
 

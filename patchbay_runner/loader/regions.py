@@ -12,7 +12,7 @@ from patchbay_runner.loader.diagnostics import Report, did_you_mean, unknown
 from patchbay_runner.loader.fields import duration, number, read_table
 from patchbay_runner.loader.names import check_node_name
 from patchbay_runner.loader.node import Node, describe, quote, table_of
-from patchbay_runner.loader.shapes import accepts, map_shape, shape_of
+from patchbay_runner.loader.shapes import accepts, described, map_shape, shape_of
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.regions import MOST_REGION_LINKS, declared_regions, region_links
 from patchbay_runner.model.topology import Region, Router
@@ -117,4 +117,5 @@ def _condition(node: Node, report: Report) -> LinkCondition | None:
     return None if latency_ms is None else LinkCondition(latency_ms=latency_ms)
 
 
-REGION_FIELDS: dict[str, Any] = {"latencies": _towards, "latency": _towards}
+_LATENCIES = described(_towards, "the regions that this one is linked to, and what the way there does", kind="table")
+REGION_FIELDS: dict[str, Any] = {"latencies": _LATENCIES, "latency": _LATENCIES.alias_of("latencies")}

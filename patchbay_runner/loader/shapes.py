@@ -6,8 +6,11 @@ one accepts anything, as far as editors are concerned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
+
+import msgspec
 
 Shape = dict[str, Any]
 C = TypeVar("C", bound=Callable[..., Any])
@@ -30,7 +33,47 @@ def accepts(shape: Shape) -> Callable[[C], C]:
 
 def shape_of(convert: Callable[..., Any]) -> Shape:
     """What a converter accepts; a copy, since schemas are put together by changing them."""
+    if isinstance(convert, Key):
+        return shape_of(convert.convert) | {"description": convert.description}
     return dict(_SHAPES.get(convert, {}))
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of a table: how its value is read, and what it says to people, in the reference and in editors.
+
+    `meaning` and `default` are Markdown with links relative to the reference of sim files; "" is no default. `kind` is
+    the type in words, where the shape does not tell it well. `same_as` is the key that this one is another name of.
+    """
+
+    convert: Callable[..., Any]
+    meaning: str
+    default: str = ""
+    kind: str = ""
+    same_as: str = ""
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.convert(*arguments)
+
+    def alias_of(self, name: str) -> Key:
+        """The same under another name."""
+        return msgspec.structs.replace(self, same_as=name)
+
+    @property
+    def description(self) -> str:
+        """What editors show."""
+        if self.same_as:
+            return f"Another name of {self.same_as}."
+        text = f"{self.meaning}. Default: {self.default}." if self.default else f"{self.meaning}."
+        plain = _LINK.sub(r"\1", text).replace("`", "")
+        return plain[:1].upper() + plain[1:]
+
+
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
+
+
+def described(convert: Callable[..., Any], meaning: str, default: str = "", *, kind: str = "") -> Key:
+    """A key that `convert` reads, with its meaning and its default in Markdown."""
+    return Key(convert=convert, meaning=meaning, default=default, kind=kind)
 
 
 def one_shape_of(*shapes: Shape) -> Shape:

@@ -12,7 +12,7 @@ from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.extends import Source
 from patchbay_runner.loader.fields import boolean, filled_text, integer, name_choice, read_table
 from patchbay_runner.loader.node import Node, quote
-from patchbay_runner.loader.shapes import FILLED_TEXT, accepts
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, described
 from patchbay_runner.loader.substitute import substitute
 from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.model.plan import SandboxUser
@@ -36,12 +36,34 @@ def sim_name(node: Node, report: Report) -> str | None:
 
 
 SIM_FIELDS: dict[str, Any] = {
-    "name": sim_name,
-    "topology": filled_text,
-    "user": name_choice(("caller", "root")),
-    "seed": integer(0, 2**63 - 1),  # the largest integer of TOML
-    "exclusive": boolean,
-    "capture": packet_capture,
+    "name": described(
+        sim_name, "names the sim in reports and its directory among the results", "the file's name without `.toml`"
+    ),
+    "topology": described(
+        filled_text,
+        "the name of a [topology file](#topology-files); excludes routers, devices and regions in the same file",
+    ),
+    "user": described(
+        name_choice(("caller", "root")),
+        "who the programs run as: you, or uid 0 of the sandbox. Either way nothing on the host changes",
+        '`"caller"`',
+    ),
+    "seed": described(
+        integer(0, 2**63 - 1),  # the largest integer of TOML
+        "which packets impaired links lose, delay and damage: with the same seed the n-th packet of a link meets the "
+        "same fate, see [link conditions](#link-conditions)",
+    ),
+    "exclusive": described(
+        boolean,
+        "`true`: runs while no other sim does; `false`: beside others, although it measures",
+        "see [many sims at once](../commands/run.md#many-sims-at-once)",
+    ),
+    "capture": described(
+        packet_capture,
+        "writes every interface's packets to [pcapng files](../guide/captures.md); a table says how much of them",
+        "`false`",
+        kind="boolean or table",
+    ),
 }
 
 

@@ -27,6 +27,7 @@ from patchbay_runner.loader.node import Node, describe, items_of, quote, table_o
 from patchbay_runner.loader.presets import preset
 from patchbay_runner.loader.provisioning import ADVERTISEMENT_FIELDS, advertisements, lab_settings
 from patchbay_runner.loader.regions import Declared, read_regions
+from patchbay_runner.loader.shapes import described
 from patchbay_runner.model.names import is_like_an_address
 from patchbay_runner.model.topology import (
     Device,
@@ -43,34 +44,88 @@ MOST_INSTANCES = 10_000
 # A veth carries at most 65,535 bytes; RFC 791 wants 68.
 _MTU = integer(68, 65_535)
 
+_DOWNLINK = described(
+    condition,
+    "a [link condition](#link-conditions) of everything that the router sends into its LAN",
+    kind="preset or table",
+)
+_UPLINK = described(
+    condition,
+    "a [link condition](#link-conditions) of everything that it sends to its upstream",
+    kind="preset or table",
+)
+
 ROUTER_FIELDS: dict[str, Any] = {
-    "name": filled_text,
-    "preset": preset,
-    "upstream": filled_text,
-    "isolated": boolean,
-    "region": filled_text,
-    "nat": nat,
-    "nat_v6": choice({kind.value: kind for kind in NatV6}),
-    "ip_support": choice({kind.value: kind for kind in IpSupport}),
-    "pool": choice({kind.value: kind for kind in Pool}),
-    "cidr": cidr,
-    "cidr_v6": cidr_v6,
-    "mtu": _MTU,
-    "firewall": firewall,
-    "block_icmp_frag_needed": boolean,
-    "downlink_condition": condition,
-    "downlink": condition,
-    "uplink_condition": condition,
-    "uplink": condition,
+    "name": described(
+        filled_text, "at most 64 bytes, without `/`, blanks, `$` and braces; not `ix`; not starting with `region_`"
+    ),
+    "preset": described(
+        preset,
+        "a kind of network: sets other keys, which override it where they stand beside it; see [presets](presets.md)",
+    ),
+    "upstream": described(filled_text, "the router that this one is behind; to any depth", "the internet exchange"),
+    "isolated": described(
+        boolean, "it has a LAN and no uplink at all; see [isolated routers](#isolated-routers)", "`false`"
+    ),
+    "nat": described(nat, "how IPv4 addresses are translated; see [NAT](#nat)", '`"none"`', kind="mode or table"),
+    "ip_support": described(
+        choice({kind.value: kind for kind in IpSupport}),
+        "the address families that the router carries",
+        '`"dual-stack"`',
+    ),
+    "pool": described(
+        choice({kind.value: kind for kind in Pool}),
+        "where the LAN's addresses come from; see [addresses](network.md#addresses)",
+        '`"private"` with an IPv4 NAT, else `"public"`; for IPv6 also with `nptv6` and `masquerade`',
+    ),
+    "cidr": described(
+        cidr, 'the LAN\'s own IPv4 prefix, such as `"192.168.1.0/24"`; see [prefixes](#prefixes)', "from the pool"
+    ),
+    "cidr_v6": described(
+        cidr_v6, 'the LAN\'s own IPv6 prefix, such as `"fd77::/64"`; see [prefixes](#prefixes)', "from the pool"
+    ),
+    "mtu": described(_MTU, "of the router's links, in bytes; at least 1280 where it carries IPv6", "the kernel's 1500"),
+    "region": described(filled_text, "the [region](#regionname) that the router is in", "that of its upstream"),
+    "nat_v6": described(
+        choice({kind.value: kind for kind in NatV6}),
+        "how IPv6 addresses are translated; see [IPv6 NAT](nat-v6.md)",
+        '`"none"`',
+    ),
+    "firewall": described(firewall, "what passes; see [firewalls](#firewalls)", '`"none"`', kind="mode or table"),
+    "block_icmp_frag_needed": described(
+        boolean,
+        "makes it a black hole of path MTU discovery; see [below](#path-mtu-black-holes)",
+        "`false`",
+    ),
+    "downlink_condition": _DOWNLINK,
+    "downlink": _DOWNLINK.alias_of("downlink_condition"),
+    "uplink_condition": _UPLINK,
+    "uplink": _UPLINK.alias_of("uplink_condition"),
     **ADVERTISEMENT_FIELDS,
 }
 DEVICE_FIELDS: dict[str, Any] = {
-    "count": integer(1, MOST_INSTANCES),
-    "default_via": filled_text,
-    "mtu": _MTU,
-    "dns": dns.names,
+    "count": described(
+        integer(1, MOST_INSTANCES),
+        "makes devices `<name>-0`, `<name>-1`, … also when it is 1; see [counted devices](#counted-devices)",
+    ),
+    "default_via": described(filled_text, "the interface that the default route leaves by", "the first interface"),
+    "mtu": described(
+        _MTU, "of all its interfaces, in bytes; at least 1280 behind a router that carries IPv6", "the kernel's 1500"
+    ),
+    "dns": described(
+        dns.names,
+        "[names](#names) that it alone knows, or knows otherwise than everybody else",
+        kind="table of names",
+    ),
 }
-INTERFACE_FIELDS: dict[str, Any] = {"gateway": filled_text, "impair": condition}
+INTERFACE_FIELDS: dict[str, Any] = {
+    "gateway": described(filled_text, "the router whose LAN the interface is plugged into"),
+    "impair": described(
+        condition,
+        "the [link condition](#link-conditions) that it begins with, of what the device sends",
+        kind="preset or table",
+    ),
+}
 
 
 class Counted(msgspec.Struct, frozen=True):

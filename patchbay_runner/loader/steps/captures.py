@@ -8,7 +8,7 @@ from typing import Any
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import choice, filled_text, name_choice, read_table
 from patchbay_runner.loader.node import Node, describe, quote
-from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, map_shape, table_shape
+from patchbay_runner.loader.shapes import FILLED_TEXT, accepts, described, map_shape, table_shape
 from patchbay_runner.loader.steps.draft import Table, Use
 from patchbay_runner.model import picks
 from patchbay_runner.model.patterns import compile_pattern
@@ -33,7 +33,7 @@ def captures(node: Node, report: Report) -> tuple[Capture, ...] | None:
 
 def results(node: Node, report: Report) -> ResultKeys | None:
     """The table of normalised results."""
-    values = read_table(node, _RESULT_FIELDS, report, "results")
+    values = read_table(node, RESULT_FIELDS, report, "results")
     return None if values is None else ResultKeys(**values)
 
 
@@ -63,7 +63,7 @@ def _capture(name: str, node: Node, report: Report) -> Capture | None:
         report.error(node, f"{quote(name)} cannot name a capture", "a name without dots, blanks, $ and braces")
     if name in IMPLICIT:
         report.error(node, f"every process step records {quote(name)} itself", "another name")
-    values = read_table(node, _CAPTURE_FIELDS, report, "a capture")
+    values = read_table(node, CAPTURE_FIELDS, report, "a capture")
     if values is None:
         return None
     if "match" in node.value and "pick" not in node.value:
@@ -151,15 +151,34 @@ def _result_key(node: Node, report: Report) -> str | None:
     return key
 
 
-_CAPTURE_FIELDS: dict[str, Any] = {
-    "pipe": name_choice(("stdout", "stderr")),
-    "regex": _regex,
-    "match": _match,
-    "pick": _pick,
+CAPTURE_FIELDS: dict[str, Any] = {
+    "pipe": described(name_choice(("stdout", "stderr")), "which output is read", '`"stdout"`'),
+    "regex": described(
+        _regex,
+        "searched for in every line, with any parser; group 1 is the value, or the whole match. Python's syntax",
+    ),
+    "match": described(
+        _match,
+        "what a JSON value must hold: strings, numbers and booleans under keys, dotted or nested. Needs `pick`",
+        kind="table",
+    ),
+    "pick": described(
+        _pick,
+        'the value to take: a path such as `".end.streams.0.bytes"`, or a JSONPath when it starts with `$`. Needs '
+        '`parser = "ndjson"` or `"json"`',
+    ),
 }
-_RESULT_FIELDS: dict[str, Any] = dict.fromkeys(_RESULTS, _result_key) | {
-    "duration_unit": choice({unit: unit for unit in ("s", "ms", "us")})
+RESULT_FIELDS: dict[str, Any] = {
+    "duration": described(_result_key, "how long the transfer or the test took"),
+    "duration_unit": described(
+        choice({unit: unit for unit in ("s", "ms", "us")}),
+        "the unit of `duration`",
+        "microseconds for an integer, seconds for a decimal",
+    ),
+    "up_bytes": described(_result_key, "bytes sent"),
+    "down_bytes": described(_result_key, "bytes received"),
+    "latency_ms": described(_result_key, "latency in milliseconds"),
 }
 
-accepts(map_shape(table_shape(_CAPTURE_FIELDS)))(captures)
-accepts(table_shape(_RESULT_FIELDS))(results)
+accepts(map_shape(table_shape(CAPTURE_FIELDS)))(captures)
+accepts(table_shape(RESULT_FIELDS))(results)

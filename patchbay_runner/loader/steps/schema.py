@@ -1,47 +1,33 @@
-"""Every key of a step and every action: what may be written, what must be, and who builds the record."""
+"""Every action: what may be written, what must be, and who builds the record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from patchbay_runner.loader.conditions import condition
 from patchbay_runner.loader.diagnostics import Report, did_you_mean, one_of
-from patchbay_runner.loader.dns import step_entries
-from patchbay_runner.loader.fields import (
-    array,
-    boolean,
-    choice,
-    duration,
-    filled_text,
-    filled_texts,
-    integer,
-    name_choice,
-    positive_duration,
-    text,
-    text_table,
-    texts,
-)
-from patchbay_runner.loader.firewall import firewall
-from patchbay_runner.loader.names import is_step_id
-from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, describe, quote
-from patchbay_runner.loader.shapes import FILLED_TEXT, SCALAR, accepts, names_shape
+from patchbay_runner.loader.shapes import accepts, described, names_shape
 from patchbay_runner.loader.steps import (
     asserting,
-    captures,
     changes,
     controlling,
     generating,
     links,
     processes,
-    readiness,
     waiting,
 )
 from patchbay_runner.loader.steps.draft import Built, Table
-from patchbay_runner.model.topology import NatV6
+from patchbay_runner.loader.steps.keys import ACTION_FIELDS, COMMON_FIELDS, STRUCTURE_FIELDS
+
+
+class Says(msgspec.Struct, frozen=True):
+    """What a key means to one action, where that is not what it means to all; Markdown, None where it is the same."""
+
+    meaning: str | None = None
+    default: str | None = None
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -52,6 +38,7 @@ class Action(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
+    says: Mapping[str, Says] = {}
 
 
 def action_name(node: Node, report: Report) -> str | None:
@@ -66,95 +53,37 @@ def action_name(node: Node, report: Report) -> str | None:
     return name
 
 
-@accepts(FILLED_TEXT)
-def step_id(node: Node, report: Report) -> str | None:
-    """An id that can stand in `${id.capture}`."""
-    name = filled_text(node, report)
-    if name is not None and not is_step_id(name):
-        expected = 'at most 200 letters, digits, "_", "-" and ".", and not "binary", "matrix" or "group"'
-        report.error(node, f"{quote(name)} cannot be a step's id", expected)
-        return None
-    return name
-
-
-@accepts(FILLED_TEXT)
-def capture_key(node: Node, report: Report) -> str | None:
-    key = filled_text(node, report)
-    if key is None:
-        return None
-    key = key.removeprefix("${").removesuffix("}")
-    if "." not in key.strip("."):
-        report.error(node, f"{quote(key)} is not a capture", '"step.capture"')
-        return None
-    return key
-
-
-@accepts(SCALAR)
-def _when(node: Node, report: Report) -> bool | None:
-    """False skips the step. Any other value runs it."""
-    if not isinstance(node.value, str | int | float):
-        report.error(node, f"found {describe(node)}", 'a string or a boolean; "false" skips the step')
-        return None
-    return node.value is not False and node.value != "false"
-
-
-# A key means the same in every action that has it.
 FIELDS: dict[str, Any] = {
-    "action": action_name,
-    "id": step_id,
-    "device": filled_text,
-    "env": text_table,
-    "requires": array(capture_key, "captures"),
-    "when": _when,
-    "timeout": positive_duration,
-    "cmd": texts,
-    "args": texts,
-    "cwd": filled_text,
-    "parser": name_choice(("text", "ndjson", "json")),
-    "captures": captures.captures,
-    "results": captures.results,
-    "expect_exit": processes.expected_exit,
-    "parallel": filled_text,
-    "ready_after": duration,
-    "ready_when": readiness.readiness,
-    "duration": duration,
-    "check": asserting.assertion,
-    "checks": asserting.assertion_list,
-    "eventually": positive_duration,
-    "for": positive_duration,
-    "capture": capture_key,
-    "count": integer(1, 1_000_000_000),
-    "signal": controlling.signal_number,
-    "group": boolean,
-    "grace": duration,
-    "interface": filled_text,
-    "to": filled_text,
-    "gateway": filled_text,
-    "router": filled_text,
-    "nat": nat,
-    "nat_v6": choice({mode.value: mode for mode in NatV6}),
-    "down_for": positive_duration,
-    "firewall": firewall,
-    "regions": changes.region_pair,
-    "entries": step_entries,
-    "condition": condition,
-    "direction": name_choice(("up", "down", "both")),
-    "cn": filled_text,
-    "san": filled_texts,
-    "content": text,
+    "action": described(
+        action_name, "what to do; see below", '`"run"` when there is a `cmd`', kind="name of an action"
+    ),
+    **COMMON_FIELDS,
+    **ACTION_FIELDS,
 }
-COMMON = ("action", "id", "device", "env", "requires", "when", "timeout")
+COMMON = ("action", *COMMON_FIELDS)
 # Read before the schema: what they stand for is in the step by then.
-STRUCTURE = ("use", "vars")
+STRUCTURE = tuple(STRUCTURE_FIELDS)
 
 _PROCESS = ("cmd", "args", "cwd", "parser", "captures", "results", "expect_exit")
+_SPAWNED = Says("the spawn's; of a counted spawn, or the name of a counted device: all instances")
+_STOPPED = {
+    "id": _SPAWNED,
+    "signal": Says("what is sent first, to the program and every child in its process group", '`"TERM"`'),
+}
 
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("run", processes.build_run, (*_PROCESS, "parallel"), ("device", "cmd")),
         Action("spawn", processes.build_spawn, (*_PROCESS, "ready_after", "ready_when"), ("id", "device", "cmd")),
-        Action("wait-for", waiting.build_wait_for, ("expect_exit",), ("id",), ("device", "env")),
+        Action(
+            "wait-for",
+            waiting.build_wait_for,
+            ("expect_exit",),
+            ("id",),
+            ("device", "env"),
+            {"id": _SPAWNED, "expect_exit": Says(default="the spawn's, else 0")},
+        ),
         Action(
             "wait-for-capture",
             waiting.build_wait_for_capture,
@@ -162,37 +91,94 @@ ACTIONS: dict[str, Action] = {
             ("capture",),
             ("id", "device", "env"),
         ),
-        Action("signal", controlling.build_signal, ("signal", "group"), ("id", "signal"), ("device", "env", "timeout")),
         Action(
-            "stop", controlling.build_stop, ("signal", "grace", "expect_exit"), ("id",), ("device", "env", "timeout")
+            "signal",
+            controlling.build_signal,
+            ("signal", "group"),
+            ("id", "signal"),
+            ("device", "env", "timeout"),
+            {"id": _SPAWNED},
         ),
-        Action("restart", controlling.build_restart, ("signal", "grace"), ("id",), ("device", "env")),
+        Action(
+            "stop",
+            controlling.build_stop,
+            ("signal", "grace", "expect_exit"),
+            ("id",),
+            ("device", "env", "timeout"),
+            _STOPPED | {"expect_exit": Says("how the program must end", '`"any"`')},
+        ),
+        Action("restart", controlling.build_restart, ("signal", "grace"), ("id",), ("device", "env"), _STOPPED),
         Action("wait", waiting.build_wait, ("duration",), ("duration",), ("device", "env")),
         Action("assert", asserting.build_assert, ("check", "checks", "eventually", "for"), (), ("device", "env")),
-        Action("gen-certs", generating.build_gen_certs, ("cn", "san"), ("id",), ("env",)),
+        Action(
+            "gen-certs",
+            generating.build_gen_certs,
+            ("cn", "san"),
+            ("id",),
+            ("env",),
+            {"device": Says("the node whose addresses the certificate is for")},
+        ),
         Action("gen-file", generating.build_gen_file, ("content",), ("id", "content"), ("env",)),
         Action("link-down", links.build_link_down, ("interface",), ("device", "interface"), ("env",)),
         Action("link-up", links.build_link_up, ("interface",), ("device", "interface"), ("env",)),
-        Action("set-default-route", links.build_set_default_route, ("to",), ("device", "to"), ("env",)),
+        Action(
+            "set-default-route",
+            links.build_set_default_route,
+            ("to",),
+            ("device", "to"),
+            ("env",),
+            {"to": Says("the interface that the default routes leave by from now on")},
+        ),
         Action(
             "set-link-condition",
             links.build_set_link_condition,
             ("interface", "condition", "direction"),
             ("device",),
             ("env",),
+            {"interface": Says("which link", "the device's first")},
         ),
         Action("set-downlink", links.build_set_downlink, ("router", "condition"), ("router",), ("device", "env")),
         Action("set-uplink", links.build_set_uplink, ("router", "condition"), ("router",), ("device", "env")),
-        Action("replug", changes.build_replug, ("interface", "to"), ("device", "to"), ("env",)),
+        Action(
+            "replug",
+            changes.build_replug,
+            ("interface", "to"),
+            ("device", "to"),
+            ("env",),
+            {
+                "interface": Says(
+                    "moves to another LAN: the same hardware address, new addresses; one that is down stays down"
+                )
+            },
+        ),
         Action(
             "add-iface",
             changes.build_add_interface,
             ("interface", "gateway"),
             ("device", "interface", "gateway"),
             ("env",),
+            {"interface": Says("a new name, as in [`[device.<name>.<interface>]`](#devicename)")},
         ),
-        Action("remove-iface", changes.build_remove_interface, ("interface",), ("device", "interface"), ("env",)),
-        Action("renew-ip", changes.build_renew_address, ("interface",), ("device",), ("env",)),
+        Action(
+            "remove-iface",
+            changes.build_remove_interface,
+            ("interface",),
+            ("device", "interface"),
+            ("env",),
+            {
+                "interface": Says(
+                    "goes, but not as the device's last; where it was the default interface, the first that is left is"
+                )
+            },
+        ),
+        Action(
+            "renew-ip",
+            changes.build_renew_address,
+            ("interface",),
+            ("device",),
+            ("env",),
+            {"interface": Says("gets new addresses in its LAN, as from a renewed lease; its routes stay")},
+        ),
         Action("set-nat", changes.build_set_nat, ("router", "nat"), ("router", "nat"), ("device", "env")),
         Action("set-nat-v6", changes.build_set_nat_v6, ("router", "nat_v6"), ("router", "nat_v6"), ("device", "env")),
         Action("reboot-router", changes.build_reboot_router, ("router", "down_for"), ("router",), ("device", "env")),
