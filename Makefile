@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 
 PAGE := .venv/bin/python ui/build_page.py
 
-.PHONY: help run test test-vm check check-page bench system-packages venv ui ui-dev docs docs-serve clean
+.PHONY: help run test test-vm check check-page bench system-packages venv ui ui-dev docs docs-serve reference clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 24
@@ -64,6 +64,10 @@ ui-dev: ## the page with hot reload, in front of a `patchbay serve` (PATCHBAY_SE
 docs: ## build docs/ into site/; fails on links that lead nowhere
 	@scripts/setup
 	@.venv/bin/python -m book
+
+reference: ## bring the tables in docs/ up to date that are made of code
+	@scripts/setup
+	@.venv/bin/python -m book reference
 
 docs-serve: ## the same on http://localhost:8000/, built anew whatever is written
 	@scripts/setup

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from book.build import SITE, build
+from book.reference import write
 from book.zensical import ROOT, zensical
 
 
@@ -16,6 +17,10 @@ def main(arguments: list[str]) -> int:
     """Carries out a command line; the exit code."""
     if arguments == ["serve"]:
         return zensical(ROOT, "serve", is_shown=True).returncode
+    if arguments == ["reference"]:
+        changed = write(ROOT / "docs")
+        print("\n".join(f"wrote {path}" for path in changed) or "up to date")
+        return 0
     if arguments:
         print(__doc__, file=sys.stderr)
         return 2

@@ -61,7 +61,8 @@ ROUTER_FIELDS: dict[str, Any] = {
     ),
     "preset": described(
         preset,
-        "a kind of network: sets other keys, which override it where they stand beside it; see [presets](presets.md)",
+        "a kind of network: sets other keys, which override it where they stand beside it",
+        kind="name of a [preset](presets.md#routers)",
     ),
     "upstream": described(filled_text, "the router that this one is behind; to any depth", "the internet exchange"),
     "isolated": described(
