@@ -66,7 +66,7 @@ def test_every_problem_is_told_with_its_place(project: Path) -> None:
         'patchbay.toml:2: jobs: found the integer 0; expected "auto" or an integer from 1 to 1000',
         'patchbay.toml:3: timeout: found the integer 5; expected a duration with its unit such as "5s"',
         "patchbay.toml:4: work_dir: the string is empty; expected at least one character that is no blank",
-        'patchbay.toml:5: sim: unknown key "sim"; expected "simulations", "jobs", "timeout" or "work_dir"',
+        'patchbay.toml:5: sim: unknown key "sim"; expected "simulations", "jobs", "timeout", "work_dir" or "vm"',
     ]
 
 
