@@ -42,7 +42,7 @@ class Exports:
     def __enter__(self) -> Self:
         """Raises HostError when the JUnit file cannot be written: better now than after an hour of sims."""
         if self._junit:
-            _prepare(self._junit, self._owner)
+            prepare_export(self._junit, self._owner)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -105,7 +105,7 @@ def _append_summary(file: Path, text: str) -> None:
         click.echo(f"warning: {error.problem}, so the step has no summary", err=True)
 
 
-def _prepare(file: Path, owner: Owner | None) -> None:
+def prepare_export(file: Path, owner: Owner | None) -> None:
     """Sees that `file` can be written, and takes an older one away: it would pass for this run's."""
     make_directories(file.parent, owner)
     try:

@@ -70,6 +70,10 @@ class Reader:
             self._documents[key] = self._read(path)
         return self._documents[key]
 
+    def files(self) -> tuple[Path, ...]:
+        """Every file that was read, by the path that led to it."""
+        return tuple(self.cwd / document.path for document in self._documents.values() if document)
+
     def _read(self, path: Path) -> Document | None:
         file = self.display(path)
         try:

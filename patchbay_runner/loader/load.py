@@ -17,10 +17,14 @@ from patchbay_runner.model.plan import Plan
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """The plans in the order of the inputs and of each file's matrix, and what is odd but not wrong."""
+    """The plans in the order of the inputs and of each file's matrix, and what is odd but not wrong.
+
+    `files` are all that were read for them.
+    """
 
     plans: tuple[Plan, ...]
     warnings: tuple[Diagnostic, ...]
+    files: tuple[Path, ...] = ()
 
 
 def load(inputs: Sequence[Path | str], *, cwd: Path) -> Loaded:
@@ -46,4 +50,4 @@ def _load(documents: Sequence[Document], reader: Reader, report: Report) -> Load
     plans = [plan for source in sources for plan in assemble(source, reader, report)]
     if report.errors:
         raise InputError(sorted(set(report.errors)))
-    return Loaded(tuple(plans), tuple(sorted(set(report.warnings))))
+    return Loaded(tuple(plans), tuple(sorted(set(report.warnings))), reader.files())
