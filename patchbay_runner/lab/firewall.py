@@ -18,13 +18,14 @@ def firewall_ruleset(config: FirewallConfig, wan: str) -> str:
 
 
 def _rules(config: FirewallConfig, wan: str) -> Iterator[str]:
+    # What is dropped is counted: the rules are kept of sims that fail, and so say which of them was in the way.
     # An ICMP error about a flow is related to it: packet-too-big and unreachable pass in both directions.
     yield "ct state established,related accept"
     if config.block_inbound:
-        yield f'iifname "{wan}" drop'
+        yield f'iifname "{wan}" counter drop'
     for proto, ports in (("tcp", config.allow_tcp), ("udp", config.allow_udp)):
         if ports is None:
             continue
         other = f"{proto} dport != {{ {', '.join(map(str, ports))} }} " if ports else ""
         # Dropped, not refused: what these firewalls teach a program is to wait for an answer that does not come.
-        yield f'oifname "{wan}" meta l4proto {proto} {other}drop'
+        yield f'oifname "{wan}" meta l4proto {proto} {other}counter drop'
