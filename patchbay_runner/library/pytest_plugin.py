@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from patchbay_runner.errors import HostError, InputError
+from patchbay_runner.errors import HostError, InputError, PatchbayError
 from patchbay_runner.library.lab import Lab
 from patchbay_runner.loader import load
 from patchbay_runner.model.links import PRESETS
@@ -39,6 +39,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs_labs: skip the test, with the reason, where labs cannot run")
     for name in _VALUES:
         config.addinivalue_line("markers", f"{name}s(*values): the values of the fixture {name!r}; all of them else")
+    _end_tracebacks_in_the_test()
+
+
+def _end_tracebacks_in_the_test() -> None:
+    """What the network refuses is shown with the lines of the test, and not with ours; `--full-trace` has both."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{__package__}."):
+            vars(module)["__tracebackhide__"] = _is_no_defect
+
+
+def _is_no_defect(raised: pytest.ExceptionInfo[BaseException]) -> bool:
+    return raised.errisinstance((OSError, PatchbayError, subprocess.CalledProcessError))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

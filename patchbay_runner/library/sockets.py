@@ -66,6 +66,7 @@ def create_connection(
             connection.connect((str(target), port))
         except OSError as error:
             connection.close()
+            error.add_note(f"from {node.name} to {target} port {port}")
             refusal = error
         else:
             return connection
