@@ -25,6 +25,12 @@ def endpoint(text: str) -> tuple[str, int]:
     return address, int(port)
 
 
+def udp_socket(peer: str) -> socket.socket:
+    """One of the peer's address family."""
+    is_v6 = ":" in endpoint(peer)[0]
+    return socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+
+
 def beacon(place: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         while True:
@@ -71,8 +77,8 @@ def meet(port: str, peer: str) -> None:
     """Whoever has heard the peer says so in what it sends; whoever reads that knows that both directions work."""
     ends = time.monotonic() + MEETING_S
     heard = b"?"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("0.0.0.0", int(port)))
+    with udp_socket(peer) as sock:
+        sock.bind(("", int(port)))
         sock.settimeout(INTERVAL_S)
         for sent in itertools.count(1):
             sock.sendto(heard, endpoint(peer))

@@ -16,10 +16,16 @@ def endpoint(text: str) -> tuple[str, int]:
     return address, int(port)
 
 
+def udp_socket(place: str) -> socket.socket:
+    """One of the place's address family."""
+    is_v6 = ":" in endpoint(place)[0]
+    return socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+
+
 def serve(places: list[str]) -> None:
     selector = selectors.DefaultSelector()
     for place in places:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock = udp_socket(place)
         sock.bind(endpoint(place))
         selector.register(sock, selectors.EVENT_READ)
     print("serving", flush=True)
@@ -35,8 +41,8 @@ def serve(places: list[str]) -> None:
 
 def ask(port: int, places: list[str]) -> None:
     seen = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("0.0.0.0", port))
+    with udp_socket(places[0]) as sock:
+        sock.bind(("", port))
         sock.settimeout(3)
         for place in places:
             sock.sendto(b"?", endpoint(place))

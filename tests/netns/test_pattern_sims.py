@@ -98,6 +98,15 @@ CASES = [
         'router = "carrier"\nnat_v6 = "none"',
         "with-nat64-again",
     ),
+    Without(
+        "residential-dual-stack",
+        'preset = "home"\ncidr_v6 = "2001:db8:cafe:1::/64"',
+        'nat = "home"\ncidr_v6 = "2001:db8:cafe:1::/64"',
+        "stranger",
+    ),
+    Without("residential-dual-stack", '"meet", "40000"', '"meet", "40002"', "laptop-meets"),
+    Without("mobile-dual-stack", 'preset = "mobile"', 'preset = "home"', "stranger-by-v4"),
+    Without("mobile-dual-stack", 'preset = "mobile"', 'preset = "public"', "assert"),
     Without("pmtu-black-hole", "block_icmp_frag_needed = true\n", "", "large"),
     Without("pmtu-black-hole", "maxseg size set 1380", "maxseg size set 1460", "large-with-clamping"),
     Without(
