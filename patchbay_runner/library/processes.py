@@ -21,12 +21,11 @@ PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
 class Popen:
     """A program that runs in a node. `pid` counts inside the lab; streams are those that were asked for with PIPE.
 
-    Example::
-
-        server = device.popen(["nginx", "-g", "daemon off;"])
-        ...
-        server.terminate()
-        server.wait(timeout=5)
+    Examples:
+        >>> sleeping = server.popen(["sleep", "1000"])
+        >>> sleeping.terminate()
+        >>> sleeping.wait(timeout=5)
+        -15
     """
 
     def __init__(self, args: Command, remote: RemoteProcess, pipes: Mapping[str, IO[Any] | None]) -> None:
@@ -38,19 +37,45 @@ class Popen:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative for a signal; None until `poll` or `wait` has seen the end."""
+        """The exit code, negative for a signal; None until `poll` or `wait` has seen the end.
+
+        Examples:
+            >>> done = server.popen(["true"])
+            >>> _ = done.wait(timeout=5)
+            >>> done.returncode
+            0
+        """
         return self._remote.returncode
 
     def fileno(self) -> int:
-        """Readable once it has ended."""
+        """Readable once it has ended.
+
+        Examples:
+            >>> import select
+            >>> ending = server.popen(["true"])
+            >>> readable, _, _ = select.select([ending], [], [], 5)
+            >>> readable == [ending], ending.wait()
+            (True, 0)
+        """
         return self._remote.fileno()
 
     def poll(self) -> int | None:
-        """The exit code if it has ended, else None."""
+        """The exit code if it has ended, else None.
+
+        Examples:
+            >>> sleeping = server.popen(["sleep", "1000"])
+            >>> sleeping.poll() is None
+            True
+        """
         return self._remote.poll(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code; `timeout` in seconds. Raises subprocess.TimeoutExpired."""
+        """The exit code; `timeout` in seconds. Raises subprocess.TimeoutExpired.
+
+        Examples:
+            >>> server.popen(["sh", "-c", "exit 3"]).wait(timeout=5)
+            3
+        """
         code = self._remote.poll(timeout)
         if code is None:
             assert timeout is not None
@@ -58,7 +83,16 @@ class Popen:
         return code
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
-        """Writes `input`, reads all output, waits. Raises subprocess.TimeoutExpired; the program goes on then."""
+        """Writes `input`, reads all output, waits; gives standard output and error, None for what is no pipe.
+
+        `timeout` in seconds. Raises subprocess.TimeoutExpired; the program goes on then.
+
+        Examples:
+            >>> from patchbay_runner import PIPE
+            >>> with server.popen(["tr", "a-z", "A-Z"], stdin=PIPE, stdout=PIPE, text=True) as shouting:
+            ...     shouting.communicate("hello", timeout=5)
+            ('HELLO', None)
+        """
         deadline_s = None if timeout is None else time.monotonic() + timeout
         if self._readers is None:
             self._readers = [_Reader(stream) for stream in (self.stdout, self.stderr)]
@@ -71,16 +105,36 @@ class Popen:
         return stdout, stderr
 
     def send_signal(self, number: int) -> None:
-        """Signals its whole process group, unless it has ended."""
+        """Signals its whole process group, unless it has ended.
+
+        Examples:
+            >>> import signal
+            >>> sleeping = server.popen(["sleep", "1000"])
+            >>> sleeping.send_signal(signal.SIGINT)
+            >>> sleeping.wait(timeout=5)
+            -2
+        """
         if self.poll() is None:
             self._remote.send_signal(number)
 
     def terminate(self) -> None:
-        """Sends SIGTERM to its process group."""
+        """Sends SIGTERM to its process group.
+
+        Examples:
+            >>> sleeping = server.popen(["sleep", "1000"])
+            >>> sleeping.terminate()
+        """
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Sends SIGKILL to its process group."""
+        """Sends SIGKILL to its process group.
+
+        Examples:
+            >>> sleeping = server.popen(["sleep", "1000"])
+            >>> sleeping.kill()
+            >>> sleeping.wait(timeout=5)
+            -9
+        """
         self.send_signal(signal.SIGKILL)
 
     def __enter__(self) -> Self:

@@ -57,7 +57,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, values in _VALUES.items():
         if name in metafunc.fixturenames:
             marker = metafunc.definition.get_closest_marker(f"{name}s")
-            metafunc.parametrize(name, marker.args if marker is not None and marker.args else values)
+            asked = marker.args if marker is not None and marker.args else values
+            metafunc.parametrize(name, asked, indirect=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -83,6 +84,13 @@ def lab(request: pytest.FixtureRequest, _patchbay_records: Path) -> Iterator[Lab
     """A fresh lab, gone with the test. Its record is kept when the test fails, or where one asks for records.
 
     They go below --patchbay-outdir, else $PATCHBAY_OUTDIR, else pytest's own directory for temporary files.
+
+    Examples:
+        >>> def test_the_server_answers(lab):
+        ...     dc = lab.add_router("dc")
+        ...     server, client = lab.add_device("server", dc), lab.add_device("client", dc)
+        ...     with server.tcp_reflector(9000):
+        ...         client.create_connection((server, 9000), timeout=5).close()
     """
     made = Lab(label=request.node.name, outdir_base=_patchbay_records)
     assert made.outdir is not None
@@ -93,6 +101,30 @@ def lab(request: pytest.FixtureRequest, _patchbay_records: Path) -> Iterator[Lab
     made.close("failed" if has_failed else "success")
     if not has_failed and _asked_for(request.config) is None:
         discard(made.outdir)
+
+
+@pytest.fixture
+def nat_mode(request: pytest.FixtureRequest) -> str:
+    """A mode of NAT: the test runs once for each, or for each that the marker `nat_modes` names.
+
+    Examples:
+        >>> @pytest.mark.nat_modes("home", "cgnat")
+        ... def test_behind_a_nat(lab, nat_mode):
+        ...     assert lab.add_router("edge", nat=nat_mode).ip
+    """
+    return str(request.param)
+
+
+@pytest.fixture
+def link_preset(request: pytest.FixtureRequest) -> str:
+    """A preset of link conditions: the test runs once for each, or for each that the marker `link_presets` names.
+
+    Examples:
+        >>> @pytest.mark.link_presets("wifi", "mobile-4g")
+        ... def test_on_a_link(lab, link_preset):
+        ...     assert lab.add_device("phone", lab.add_router("home"), impair=link_preset).ip
+    """
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,12 @@ _LONGEST_DATAGRAM = 65_535
 class Reflector:
     """Runs in a thread of this process, with a socket of the node; `address` is where it is bound. Ends when closed.
 
-    Example::
+    `Node.udp_reflector` and `Node.tcp_reflector` make them.
 
-        with server.udp_reflector(9000):
-            ...
+    Examples:
+        >>> with server.udp_reflector(9000) as reflector:
+        ...     reflector.address
+        ('0.0.0.0', 9000)
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -33,22 +35,44 @@ class Reflector:
 
     @classmethod
     def udp(cls, node: Node, host: object, port: int) -> Self:
-        """Raises OSError."""
+        """One for datagrams. Raises OSError.
+
+        Examples:
+            >>> from patchbay_runner import Reflector
+            >>> Reflector.udp(server, "::", 9000).close()
+        """
         return cls(bound(node, host, port, socket.SOCK_DGRAM))
 
     @classmethod
     def tcp(cls, node: Node, host: object, port: int) -> Self:
-        """Raises OSError."""
+        """One for connections. Raises OSError.
+
+        Examples:
+            >>> from patchbay_runner import Reflector
+            >>> Reflector.tcp(server, "0.0.0.0", 9000).close()
+        """
         listener = bound(node, host, port, socket.SOCK_STREAM)
         listener.listen(128)
         return cls(listener)
 
     @property
     def port(self) -> int:
+        """The port that it is bound to.
+
+        Examples:
+            >>> server.tcp_reflector(9000).port
+            9000
+        """
         return self.address[1]
 
     def close(self) -> None:
-        """Ends it and its connections, and returns when its port is free."""
+        """Ends it and its connections, and returns when its port is free.
+
+        Examples:
+            >>> reflector = server.tcp_reflector(9000)
+            >>> reflector.close()
+            >>> server.tcp_reflector(9000).close()
+        """
         with self._lock:
             if self._is_closed:
                 return
