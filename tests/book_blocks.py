@@ -7,6 +7,7 @@ A mark is a comment of HTML, which no reader sees, directly before a block:
     <!-- as NAME         the block is the content of such a file: "patchbay.toml", "other"
     <!-- problems of NAME    the block shows what is wrong with this file, and its content
     <!-- expects: 1 failed, 1 passed    what pytest makes of all the tests of the page
+    <!-- output of NAME  the block shows what a command prints about the sim in the block before, which is NAME
     <!-- unchecked: why
 
 In place of its content a file may say `NAME from PATH with "NEW" for "OLD" in line N`: it is a file of this repository
@@ -26,7 +27,9 @@ _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=ind
 _FILE = re.compile(
     r'(?P<name>\S+)(?: from (?P<source>\S+))?(?: with "(?P<new>.*)" for "(?P<old>.*)" in line (?P<line>\d+))?'
 )
-_MARK = re.compile(r"<!-- (with|file|as|problems of|expects:|unchecked:) ?([^\n]*?)(?:\n(.*?))?-->\s*\Z", re.DOTALL)
+_MARK = re.compile(
+    r"<!-- (with|file|as|problems of|output of|expects:|unchecked:) ?([^\n]*?)(?:\n(.*?))?-->\s*\Z", re.DOTALL
+)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,23 @@ def test_a_program_does_what_the_page_says(block: Block, tmp_path: Path) -> None
     assert "Error" not in done.stderr
 
 
+OUTPUTS = [block for block in checked("") if block.of("output of")]
+# What no two runs have in common.
+VARYING = re.compile(r" +[\d.]+ m?s$|[\d.]+ m?s(?= )|sim-[\d-]+", re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", OUTPUTS, ids=[block.name for block in OUTPUTS])
+def test_a_sim_prints_what_the_page_shows(block: Block, tmp_path: Path) -> None:
+    sim = [before for before in checked("toml") if before.page == block.page and before.line < block.line][-1]
+    (mark,) = block.of("output of")
+    (tmp_path / mark.file).write_text(sim.whole)
+    prompt, _, shown = block.text.partition("\n")
+    command = prompt.removeprefix("$ ").replace(".venv/bin/", "").split()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("[")]  # those of progress
+    assert VARYING.sub("", "\n".join(lines).strip()) == VARYING.sub("", shown.strip())
+
+
 MODULES = list(pages_of_tests())
 
 

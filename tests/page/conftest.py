@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 collect_ignore_glob = ["*.toml"]  # patchbay's own pytest plugin would run these sims as tests
 
@@ -75,13 +75,18 @@ def served(work_dir: Path) -> Iterator[Served]:
         yield Served(url, work_dir, run, f"{run}-again")
 
 
+def chromium(playwright: Playwright) -> Browser:
+    """Debian's browser."""
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own sandbox refuses root
+    return playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's own sandbox refuses root
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
-        yield chromium
-        chromium.close()
+        found = chromium(playwright)
+        yield found
+        found.close()
 
 
 @pytest.fixture

@@ -97,3 +97,9 @@ def test_pages_of_the_site_are_known_by_their_sources(site: Path) -> None:
 )
 def test_headings_are_named_as_code_forges_do(heading: str, name: str) -> None:
     assert slug(heading) == name
+
+
+def test_pictures_are_small(checkout: Path) -> None:
+    pictures = list((checkout / "docs" / "pictures").iterdir())
+    assert pictures
+    assert [picture.name for picture in pictures if picture.stat().st_size > 200_000] == []
