@@ -27,6 +27,7 @@ _EXPORTED = frozenset(
         "Router",
         "Task",
         "embed_v4_in_nat64",
+        "enter",
     }
 )
 

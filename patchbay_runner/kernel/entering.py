@@ -47,6 +47,11 @@ class Place(msgspec.Struct, frozen=True):
     net: int
     mnt: int
 
+    def close(self) -> None:
+        """Lets go of them."""
+        for fd in msgspec.structs.astuple(self):
+            os.close(fd)
+
 
 class Program(msgspec.Struct, frozen=True):
     """What to start: `argv[0]` is searched in the PATH of `env`, as the node sees it."""
@@ -89,7 +94,7 @@ def run_inside(place: Place, program: Program) -> int:
         ours.close()
         _keep(theirs, place, program, mask)
     theirs.close()
-    _close(place)
+    place.close()
     with ours:
         try:
             return _attend(ours)
@@ -146,11 +151,6 @@ def _error(kind: str, message: str) -> PatchbayError:
     return classes.get(kind, LabError)(message)
 
 
-def _close(place: Place) -> None:
-    for fd in msgspec.structs.astuple(place):
-        os.close(fd)
-
-
 def _keep(channel: socket.socket, place: Place, program: Program, mask: set[int | signal.Signals]) -> NoReturn:
     """The keeper, from its fork to its end."""
     front = os.getppid()
@@ -160,7 +160,7 @@ def _keep(channel: socket.socket, place: Place, program: Program, mask: set[int 
         pid = os.fork()
         if pid == 0:
             _become(channel, place, program, mask)
-        _close(place)
+        place.close()
         # Out of the reach of the terminal and of the shell's job control.
         os.setpgid(0, 0)
         _let_go_of_streams()

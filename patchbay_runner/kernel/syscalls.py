@@ -11,6 +11,7 @@ import os
 
 from patchbay_runner.errors import KernelError
 
+CLONE_FS = 0x00000200
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -42,6 +43,7 @@ _FSCONFIG_CMD_CREATE = 6
 _PR_SET_PDEATHSIG = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -130,6 +132,12 @@ def raise_ambient_capability(number: int) -> None:
     """Adds a capability, already permitted and inheritable, to those that survive exec of an ordinary program."""
     if _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0) < 0:
         raise KernelError(f"prctl PR_CAP_AMBIENT_RAISE {number}", ctypes.get_errno())
+
+
+def clear_ambient_capabilities() -> None:
+    """Has ordinary programs get no capability by exec; ours stay."""
+    if _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0:
+        raise KernelError("prctl PR_CAP_AMBIENT_CLEAR_ALL", ctypes.get_errno())
 
 
 def capget() -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from patchbay_runner.library.devices import Device
 from patchbay_runner.library.interfaces import Interface
+from patchbay_runner.library.entered import enter
 from patchbay_runner.library.lab import Lab
 from patchbay_runner.library.nat64 import embed_v4_in_nat64
 from patchbay_runner.library.nodes import Node
@@ -25,4 +26,5 @@ __all__ = [
     "Router",
     "Task",
     "embed_v4_in_nat64",
+    "enter",
 ]

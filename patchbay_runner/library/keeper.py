@@ -11,12 +11,14 @@ import threading
 
 from patchbay_runner.errors import HostError
 from patchbay_runner.kernel.sandbox import Sandbox, Zygote
+from patchbay_runner.library.entered import has_entered
 
 LAB_ENTRY = "lab"
 
 _lock = threading.Lock()
 _zygote: Zygote | None = None
 _of_pid = 0
+_of_entered = False
 
 
 def lab_sandbox(payload: bytes = b"") -> Sandbox:
@@ -35,17 +37,17 @@ def lab_sandbox(payload: bytes = b"") -> Sandbox:
 
 def adopt(zygote: Zygote) -> None:
     """Has labs come from a zygote that is there already, and that the caller closes."""
-    global _zygote, _of_pid
+    global _zygote, _of_pid, _of_entered
     with _lock:
-        _zygote, _of_pid = zygote, os.getpid()
+        _zygote, _of_pid, _of_entered = zygote, os.getpid(), has_entered()
 
 
 def _running() -> Zygote:
-    """The process's zygote; a forked child, which has its parent's, gets one of its own."""
-    global _zygote, _of_pid
+    """The process's zygote; a forked child, which has its parent's, gets one of its own, as does who has entered."""
+    global _zygote, _of_pid, _of_entered
     with _lock:
-        if _zygote is None or _of_pid != os.getpid():
-            _zygote, _of_pid = _spawn(), os.getpid()
+        if _zygote is None or (_of_pid, _of_entered) != (os.getpid(), has_entered()):
+            _zygote, _of_pid, _of_entered = _spawn(), os.getpid(), has_entered()
         return _zygote
 
 

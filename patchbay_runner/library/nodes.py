@@ -269,11 +269,17 @@ class Node:
         with self.logging(), entered_network(self._session.client, self.name):
             yield
 
-    def run_sync(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        """What `function` returns when it is called in the node: in a worker process there, one call after another.
+    @property
+    def runs_in_process(self) -> bool:
+        """Whether functions and coroutines run in this process, as after `enter`, and not in a worker process."""
+        return self._session.runs_in_process
 
-        The function, what it is given, and what it returns or raises are copies (pickled, by cloudpickle). Raises
-        LabError when the worker ends meanwhile.
+    def run_sync(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
+        """What `function` returns when it is called in the node, one call after another.
+
+        It runs in a worker process there: the function, what it is given, and what it returns or raises are copies
+        (pickled, by cloudpickle). Where `runs_in_process`, it runs in a thread of this process, and nothing is copied.
+        Raises LabError when the worker or the lab ends meanwhile.
 
         Examples:
             >>> import socket
@@ -296,7 +302,7 @@ class Node:
         return self._session.worker(self._kind, self.name).call("thread", function, args, kwargs)
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, _T]], *args: Any, **kwargs: Any) -> Task[_T]:
-        """Runs a coroutine function on the node's own event loop, in the worker process that `run_sync` uses.
+        """Runs a coroutine function on the node's own event loop, where `run_sync` runs functions.
 
         The result can be awaited on any loop, and waited for in any thread.
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from patchbay_runner.errors import HostError, InputError, PatchbayError
+from patchbay_runner.library.entered import enter
 from patchbay_runner.library.lab import Lab
 from patchbay_runner.loader import load
 from patchbay_runner.model.links import PRESETS
@@ -32,6 +33,7 @@ _VALUES = {"nat_mode": tuple(NAT_MODES), "link_preset": tuple(PRESETS)}
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("patchbay", "networks of namespaces")
     group.addoption("--patchbay-outdir", metavar="DIR", help="keep the record of every lab and sim below DIR")
+    group.addoption("--patchbay-enter", action="store_true", help="run functions in nodes in pytest's own process")
     parser.addini("patchbay_sims", "whether TOML files that are sims are tests", type="bool", default=True)
 
 
@@ -39,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs_labs: skip the test, with the reason, where labs cannot run")
     for name in _VALUES:
         config.addinivalue_line("markers", f"{name}s(*values): the values of the fixture {name!r}; all of them else")
+    if config.getoption("--patchbay-enter"):
+        _enter()
     _end_tracebacks_in_the_test()
 
 
@@ -51,6 +55,14 @@ def _end_tracebacks_in_the_test() -> None:
 
 def _is_no_defect(raised: pytest.ExceptionInfo[BaseException]) -> bool:
     return raised.errisinstance((OSError, PatchbayError, subprocess.CalledProcessError))
+
+
+def _enter() -> None:
+    """Before anything starts a thread. Workers of pytest-xdist are in what pytest has entered."""
+    try:
+        enter()
+    except HostError as error:
+        raise pytest.UsageError(f"--patchbay-enter: {error}") from error
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

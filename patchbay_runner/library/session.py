@@ -13,6 +13,8 @@ import msgspec
 from patchbay_runner.errors import LabError
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.library import logs
+from patchbay_runner.library.entered import has_entered
+from patchbay_runner.library.insiders import Insider
 from patchbay_runner.library.keeper import lab_sandbox
 from patchbay_runner.library.recorded import RecordJob
 from patchbay_runner.library.workers import Worker, WorkerLogs
@@ -44,7 +46,8 @@ class Session:
         self._logs: NodeLogs | None = None
         self._sink: logs.Sink | None = None
         self._lock = threading.Lock()
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, Worker | Insider] = {}
+        self.runs_in_process = has_entered()
         self._closables: list[Closable] = []
         self._is_closed = False
         self._sandbox = lab_sandbox(b"" if record is None else msgspec.json.encode(record))
@@ -75,15 +78,15 @@ class Session:
         """What this thread or task logs in the block belongs to a node."""
         return logs.code_of(self._sink, stem_of(kind, node))
 
-    def worker(self, kind: str, node: str) -> Worker:
-        """The node's worker, from the first call on; another when that has ended."""
+    def worker(self, kind: str, node: str) -> Worker | Insider:
+        """What runs code in the node, from the first call on; another when that has ended."""
         with self._lock:
             worker = self._workers.get(node)
             if worker is not None and worker.has_ended:
                 worker.close()
                 worker = None
             if worker is None:
-                worker = self._workers[node] = Worker(self.client, node, self._worker_logs(kind, node))
+                worker = self._workers[node] = self._new_worker(kind, node)
             return worker
 
     def close(self, outcome: Outcome = "stopped") -> None:
@@ -106,6 +109,11 @@ class Session:
         self._sandbox.close()
         if self._record is not None:
             conclude(Path(self._record.directory), outcome, self._record.owner)
+
+    def _new_worker(self, kind: str, node: str) -> Worker | Insider:
+        if self.runs_in_process:
+            return Insider(self.client, node, lambda: self.code_of(kind, node))
+        return Worker(self.client, node, self._worker_logs(kind, node))
 
     def _worker_logs(self, kind: str, node: str) -> WorkerLogs | None:
         if self._logs is None:

@@ -12,6 +12,7 @@ from patchbay_runner.errors import KernelError
 from patchbay_runner.kernel import capabilities, syscalls
 from patchbay_runner.kernel.sandbox import messages
 from patchbay_runner.kernel.sandbox.agent import STATUS_OF_EXCEPTION, Job, report_failure, run_agent
+from patchbay_runner.kernel.user_namespaces import unshare_with_user
 
 _NAMESPACES = (
     syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWNET
@@ -44,21 +45,7 @@ def _make_namespaces(options: messages.SandboxOptions) -> None:
     if capabilities.is_capable() and inner_uid == uid:
         syscalls.unshare(_NAMESPACES)
         return
-    syscalls.unshare(_NAMESPACES | syscalls.CLONE_NEWUSER)
-    _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/uid_map", f"{inner_uid} {uid} 1")
-    _write("/proc/self/gid_map", f"{inner_gid} {gid} 1")
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise KernelError(f"write {path}", messages.errno_of(error)) from error
+    unshare_with_user(_NAMESPACES, inner_uid, inner_gid)
 
 
 def _die_with_parent(*lifelines: int) -> None:
