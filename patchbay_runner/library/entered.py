@@ -29,14 +29,14 @@ def enter() -> None:
 
     Raises HostError when this process has threads already, unless it is root's, and where this machine cannot run labs.
 
-    Example::
-
-        patchbay_runner.enter()
-
-        with Lab() as lab:
-            ...
-            found = []
-            laptop.run_sync(lambda: found.append(socket.gethostname()))
+    Examples:
+        >>> import os
+        >>> import patchbay_runner
+        >>> patchbay_runner.enter()
+        >>> with patchbay_runner.Lab() as lab:
+        ...     laptop = lab.add_device("laptop", lab.add_router("home"))
+        ...     laptop.run_sync(os.getpid) == os.getpid()
+        True
     """
     if not capabilities.is_capable():
         _check_threads()

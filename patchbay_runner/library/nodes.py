@@ -271,7 +271,12 @@ class Node:
 
     @property
     def runs_in_process(self) -> bool:
-        """Whether functions and coroutines run in this process, as after `enter`, and not in a worker process."""
+        """Whether functions and coroutines run in this process, as after `enter`, and not in a worker process.
+
+        Examples:
+            >>> laptop.runs_in_process
+            False
+        """
         return self._session.runs_in_process
 
     def run_sync(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:

@@ -269,6 +269,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def test_its_example() -> None:
+    run("""
+import doctest
+example = doctest.DocTestParser().get_doctest(patchbay_runner.enter.__doc__, {}, "enter", None, 0)
+results = doctest.DocTestRunner().run(example)
+assert results.attempted and not results.failed
+""")
+
+
 def test_a_shell(tmp_path: Path) -> None:
     text = (
         "import os, socket, patchbay_runner\npatchbay_runner.enter()\nlab = patchbay_runner.Lab()\n"
