@@ -1,8 +1,8 @@
 """The library: labs in Python programs and test suites. `patchbay_runner` exports what is here."""
 
 from patchbay_runner.library.devices import Device
-from patchbay_runner.library.interfaces import Interface
 from patchbay_runner.library.entered import enter
+from patchbay_runner.library.interfaces import Interface
 from patchbay_runner.library.lab import Lab
 from patchbay_runner.library.nat64 import embed_v4_in_nat64
 from patchbay_runner.library.nodes import Node
