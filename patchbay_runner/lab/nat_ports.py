@@ -19,7 +19,7 @@ _RANDOM = 0x8000
 _ROUNDS = 4
 _TRIES = 4
 _HASH_SEED = 0x7062
-_ANY_32_BITS = 0xFFFFFFFF
+_PORTS = 0x10000
 _SEQUENCE = (_MOVED, 0xFFFF)
 
 
@@ -83,17 +83,20 @@ def _choose(proto: str, name: str, done: str, config: NatConfig, tables: NatTabl
 
 def _guess(proto: str, name: str, take: str, config: NatConfig, tables: NatTables) -> Iterator[str]:
     """Some tries in the upper half of all ports, of which one is almost surely free."""
-    if config.port_allocation is PortAllocation.PRESERVING and tables.outward:
-        # Every try hashes the one before it, so that a run can be repeated.
-        number, lowest = f"jhash ip saddr . {proto} sport mod {_ANY_32_BITS} seed {_HASH_SEED}", _MOVED
-    else:
-        moved = config.port_allocation is PortAllocation.PRESERVING
-        number, lowest = f"numgen random mod {_ANY_32_BITS}", _MOVED if moved else _RANDOM
-    # nft 1.0.6 writes the upper half of the number, a correct one would write the lower: both halves are valid ports.
-    clear, fix = ((half << 16 | half) for half in (~lowest & 0xFFFF, lowest))
-    attempt = [f"{proto} sport set {number} & {clear:#x} | {fix:#x}", f"{proto} sport >= {lowest} {take}"]
-    yield from chain(f"try_{name}", "", attempt)
+    is_moved = config.port_allocation is PortAllocation.PRESERVING
+    lowest = _MOVED if is_moved else _RANDOM
+    yield from chain(f"try_{name}", "", [f"jump turn_{proto}", take])
     yield from chain(f"guess_{name}", "", [f"jump try_{name}"] * _TRIES)
+    if name != proto:
+        return  # turned as the others of the protocol are
+    # nft 1.0.6 puts numbers into ports in the wrong byte order, and nft 1.1 refuses to: bits are turned, one by one.
+    turns = [f"{proto} sport set {proto} sport | {lowest:#x}"]
+    for bit in range((_PORTS - lowest).bit_length() - 1):
+        # Every try hashes the one before it, so that a run can be repeated.
+        hashed = f"jhash ip saddr . {proto} sport mod 2 seed {_HASH_SEED + bit}"
+        number = hashed if is_moved and tables.outward else "numgen random mod 2"
+        turns.append(f"{number} 1 {proto} sport set {proto} sport ^ {1 << bit:#x}")
+    yield from chain(f"turn_{proto}", "", turns)
 
 
 def _draw(proto: str, name: str, take: str, config: NatConfig) -> Iterator[str]:
