@@ -15,6 +15,10 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "getting-started.md"
 COMMANDS = Path(sys.executable).parent
+OVERLOADED = 5
+ATTEMPTS = 3
+
+pytestmark = pytest.mark.alone
 
 
 def blocks(language: str) -> list[str]:
@@ -36,15 +40,19 @@ class Newcomer:
         self._environment = os.environ | {"PATH": f"{COMMANDS}:{os.environ['PATH']}", "CI": ""}
 
     def says(self, block: str, exit_code: int = 0) -> str:
-        done = subprocess.run(
-            ["sh", "-c", block],
-            cwd=self.place,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
+        """What the commands print. A host too busy for a sim's link is not their fault: they are tried again."""
+        for _ in range(ATTEMPTS):
+            done = subprocess.run(
+                ["sh", "-c", block],
+                cwd=self.place,
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+            if done.returncode != OVERLOADED:
+                break
         assert done.returncode == exit_code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -68,9 +76,11 @@ def shown(beginning: str) -> list[str]:
 
 def test_a_sim_passes_fails_and_tells_why(newcomer: Newcomer) -> None:
     newcomer.says("patchbay doctor")
-    passed = newcomer.says(commands("patchbay init hello"))
-    assert re.search(r"^first +passed +5 ", passed, re.MULTILINE)
+    beginning, _, run = commands("patchbay init hello").partition("patchbay run")
+    newcomer.says(beginning)
     newcomer.place /= "hello"
+    passed = newcomer.says(f"patchbay run{run}")
+    assert re.search(r"^first +passed +5 ", passed, re.MULTILINE)
 
     newcomer.edits("sims/first.toml", "timeout=5", "timeout=1")  # nobody has to wait for what is lost
     failed = newcomer.says(commands("sed -i"), exit_code=1)
@@ -90,8 +100,9 @@ def test_a_sim_passes_fails_and_tells_why(newcomer: Newcomer) -> None:
 def test_the_test_passes_at_home_and_fails_in_the_office(newcomer: Newcomer) -> None:
     (program,) = blocks("python")
     (newcomer.place / "pytest.ini").write_text("[pytest]\n")
-    (newcomer.place / "test_office.py").write_text(program.replace("timeout=2", "timeout=1"))
-    told = newcomer.says(commands("pytest "), exit_code=1)
+    (newcomer.place / "test_office.py").write_text(program)
+    # The checkout's environment may be a copy, whose scripts other than `patchbay` lead elsewhere.
+    told = newcomer.says(f"{sys.executable} -m {commands('pytest ')}", exit_code=1)
     assert "1 failed, 1 passed" in told
     for line in shown(">   ")[1:]:
         assert line in told
