@@ -128,7 +128,7 @@ def resolve(options: MachineOptions, root: Path, cwd: Path) -> Settings:
         target=_directory(workspace, _filled(said.target)),
         work=_directory(workspace, _filled(said.work)),
         state=workspace / STATES / name,
-        architecture=_architecture(platform.machine()),
+        architecture=architecture_of(platform.machine()),
         ssh_port=said.ssh_port,
         image=said.image,
         qemu=said.qemu,
@@ -162,7 +162,8 @@ def from_environment(environment: Mapping[str, str]) -> MachineOptions:
     return msgspec.convert(found, MachineOptions)
 
 
-def _architecture(machine: str) -> Architecture:
+def architecture_of(machine: str) -> Architecture:
+    """A processor as platform.machine() names it. Raises InputError for one that Debian's guests do not have."""
     found = _ARCHITECTURES.get(machine.lower())
     if found is None:
         raise _wrong("the host's processor", machine, "x86-64 or arm64: there is no guest for others")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchbay_runner.errors import PatchbayError
-from tests.vm.initramfs import load_order, pack
+from patchbay_runner.vm.image.initramfs import load_order, pack
 
 DEPENDENCIES = """kernel/a/ring.ko:
 kernel/a/core.ko: kernel/a/ring.ko
@@ -28,6 +28,10 @@ def test_a_kernel_without_a_needed_module_is_named() -> None:
         load_order(DEPENDENCIES, ("virtio_blk",))
 
 
+def test_what_is_part_of_the_kernel_has_no_file() -> None:
+    assert load_order(DEPENDENCIES, ("ring", "ext4"), "kernel/fs/ext4/ext4.ko\n") == ["kernel/a/ring.ko"]
+
+
 def test_the_archive_holds_files_as_they_are(tmp_path: Path) -> None:
     modules = tmp_path / "modules"
     for line in DEPENDENCIES.splitlines():
@@ -39,7 +43,8 @@ def test_the_archive_holds_files_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "bin/busybox").write_bytes(b"odd")
     init = tmp_path / "init"
     init.write_text("#!/bin/busybox sh\n")
-    entries = unpacked(pack(tmp_path, modules, init))
+    wanted = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+    entries = unpacked(pack(tmp_path / "bin/busybox", modules, wanted, init))
     assert entries["init"] == init.read_bytes()
     assert entries["bin/busybox"] == b"odd"
     assert [name for name in entries if name.startswith("modules/")] == [

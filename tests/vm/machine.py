@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from patchbay_runner.errors import PatchbayError
-from tests.vm.initramfs import pack
+from patchbay_runner.vm.image.initramfs import pack
 
 _HERE = Path(__file__).resolve().parent
 _QEMU = "qemu-system-x86_64"
@@ -23,6 +23,8 @@ _MEMORY_MB = 2048
 # Nothing attacks the guest, and the emulation of mitigations is slow.
 _KERNEL_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off"
 _LAST_LINES = 40
+# They bring the host's file tree (9p over virtio) and a layer above it that can be written to.
+_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 
 
 def run_in_guest(system: Path, command: Sequence[str], environment: dict[str, str], timeout_s: float) -> int:
@@ -36,7 +38,7 @@ def run_in_guest(system: Path, command: Sequence[str], environment: dict[str, st
     with tempfile.TemporaryDirectory(prefix="patchbay-vm-") as place:
         shared = Path(place)
         initramfs = shared / "initramfs"
-        initramfs.write_bytes(pack(system, modules, _HERE / "first-init.sh"))
+        initramfs.write_bytes(pack(system / "bin/busybox", modules, _MODULES, _HERE / "first-init.sh"))
         (shared / "run").write_text(_script(modules, command, environment))
         _emulate(_arguments(kernel, initramfs, shared, console), console, timeout_s)
         code = shared / "exit-code"

@@ -8,7 +8,9 @@ from patchbay_runner import __version__
 from patchbay_runner.cli.lazygroup import LazyGroup
 
 # As in cli/main.py: imported when used.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "image": "patchbay_runner.cli.vm.image",
+}
 
 
 class VmGroup(LazyGroup):
