@@ -18,6 +18,7 @@ from typing import IO
 import msgspec
 
 from patchbay_runner.errors import HostError
+from patchbay_runner.model.vm import Sharing
 from patchbay_runner.vm.ssh import Door, interactive, noted, signalled
 
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
@@ -27,12 +28,14 @@ Stream = int | IO[bytes] | None
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A directory of the host in the guest."""
+    """A directory of the host in the guest, and how it gets there. `passed_over` says why not in a better way."""
 
     tag: str
     host: Path
     guest: str
     is_writable: bool = False
+    by: Sharing = "9p"
+    passed_over: str = ""
 
 
 class Guest(msgspec.Struct, frozen=True):

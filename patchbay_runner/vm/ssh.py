@@ -77,7 +77,7 @@ def signalled(token: str, signal_name: str, *, is_root: bool) -> str:
     """The script that sends a signal, such as "INT", to the command that was started with `token`."""
     note = f"{_PIDS}{token}"
     waiting = f"n=0; while [ ! -s {note} ] && [ $n -lt {_NOTED_WITHIN} ]; do sleep 0.1; n=$((n+1)); done"
-    return _as(f"{waiting}; kill -{signal_name} -- -$(cat {note})", is_root=is_root)
+    return _as(f"{waiting}; kill -{signal_name} -$(cat {note})", is_root=is_root)
 
 
 def _as(script: str, *, is_root: bool) -> str:

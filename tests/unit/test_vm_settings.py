@@ -27,7 +27,13 @@ def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_without_a_word_the_machine_is_the_one_of_the_book(tmp_path: Path) -> None:
     settings = resolve(MachineOptions(), Path(), tmp_path)
-    assert (settings.name, settings.memory_mb, settings.processors, settings.disk_gb) == ("patchbay-vm", 4096, 4, 40)
+    processors = min(4, os.cpu_count() or 1)
+    assert (settings.name, settings.memory_mb, settings.processors, settings.disk_gb) == (
+        "patchbay-vm",
+        4096,
+        processors,
+        40,
+    )
     assert settings.workspace == tmp_path
     assert settings.target == tmp_path / "target"
     assert settings.work == tmp_path / ".patchbay-work"

@@ -8,7 +8,12 @@ from patchbay_runner import __version__
 from patchbay_runner.cli.lazygroup import LazyGroup
 
 # As in cli/main.py: imported when used.
-COMMANDS: dict[str, str] = {
+COMMANDS = {
+    "up": "patchbay_runner.cli.vm.up",
+    "down": "patchbay_runner.cli.vm.down",
+    "status": "patchbay_runner.cli.vm.status",
+    "ssh": "patchbay_runner.cli.vm.ssh",
+    "cleanup": "patchbay_runner.cli.vm.cleanup",
     "image": "patchbay_runner.cli.vm.image",
 }
 
