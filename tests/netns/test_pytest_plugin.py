@@ -161,3 +161,55 @@ def test_it_works_beside_xdist(project: Path) -> None:
     logged = [json.loads((path / "device.d.tracing.jsonl").read_text()) for path in kept]
     assert {line["fields"]["message"] for line in logged} == {"number 0", "number 2"}
     assert {line["target"] for line in logged} <= {"gw0", "gw1"}
+
+
+def test_it_works_beside_asyncio(project: Path) -> None:
+    (project / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    (project / "test_it.py").write_text(
+        "import asyncio, logging, socket\n"
+        "import pytest, pytest_asyncio\n"
+        "from patchbay_runner import PIPE\n"
+        "pytestmark = pytest.mark.asyncio\n"
+        "log = logging.getLogger('app')\n"
+        "@pytest_asyncio.fixture\n"
+        "async def pair(lab):\n"
+        "    dc, home = lab.add_router('dc'), lab.add_router('home', nat='home')\n"
+        "    server, client = lab.add_device('server', dc), lab.add_device('client', home)\n"
+        "    with server.listen(9000) as listener:\n"
+        "        yield server, client, await asyncio.start_server(answer, sock=listener)\n"
+        "async def answer(reader, writer):\n"
+        "    writer.write(writer.get_extra_info('peername')[0].encode())\n"
+        "    writer.close()\n"
+        "async def ask(host):\n"
+        "    log.info('asking')\n"
+        "    reader, writer = await asyncio.open_connection(host, 9000)\n"
+        "    answer = await reader.read()\n"
+        "    writer.close()\n"
+        "    return answer.decode(), socket.gethostname()\n"
+        "async def test_a_coroutine_in_a_node_meets_one_of_the_test(lab, pair):\n"
+        "    server, client, _ = pair\n"
+        "    seen = await asyncio.gather(client.spawn(ask, 'server'), server.spawn(ask, 'server'))\n"
+        "    assert seen == [(str(lab.router('home').ip), 'client'), (str(server.ip), 'server')]\n"
+        "    with pytest.raises(ZeroDivisionError):\n"
+        "        await client.spawn(fail)\n"
+        "    assert lab.outdir.joinpath('device.client.tracing.jsonl').exists()\n"
+        "async def fail():\n"
+        "    return 1 / 0\n"
+        "@pytest.mark.nat_modes('home', 'corporate')\n"
+        "async def test_a_program_in_a_node(lab, nat_mode):\n"
+        "    client = lab.add_device('client', lab.add_router('edge', nat=nat_mode))\n"
+        "    process = await client.create_subprocess_exec('cat', stdin=PIPE, stdout=PIPE)\n"
+        "    assert (await asyncio.wait_for(process.communicate(b'through'), 10))[0] == b'through'\n"
+        "async def test_tasks_log_each_for_its_node(lab):\n"
+        "    dc = lab.add_router('dc')\n"
+        "    async def work(device):\n"
+        "        with device.logging():\n"
+        "            await asyncio.sleep(0.01)\n"
+        "            log.info(device.name)\n"
+        "    await asyncio.gather(*(work(lab.add_device(name, dc)) for name in 'ab'))\n"
+        "    for name in 'ab':\n"
+        "        assert f'\"{name}\"' in lab.outdir.joinpath(f'device.{name}.tracing.jsonl').read_text()\n"
+    )
+    code, output = run(project, "-W", "error")
+    assert code == 0, output
+    assert "4 passed" in output
