@@ -63,6 +63,8 @@ class NetworkBuilder:
             for sock in self._sockets.values():
                 sock.close()
             syscalls.setns(home, syscalls.CLONE_NEWNET)
+            if home not in self.namespaces.values():  # the exchange was there before
+                os.close(home)
 
     def _await_carriers(self) -> None:
         """Returns when frames pass every cable, and every LAN that has members."""

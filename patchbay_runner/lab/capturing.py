@@ -28,18 +28,20 @@ class Capturing:
         """
         if self._keeper is None:
             return
-        taps = [
-            NodeTap(
-                node.name,
-                namespaces[node.name],
-                PORT_INDICES if node.bridges else range(0),
-                tuple(interface.port.interface for interface in node.interfaces),
-            )
-            for node in nodes
-        ]
-        self._capturer = Capturer.start(taps, self._keeper)
+        self._capturer = Capturer.start([_tap(node, namespaces) for node in nodes], self._keeper)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._capturer.fileno(), self._ended)
+
+    def follow(self, nodes: Iterable[NodeBlueprint], namespaces: Mapping[str, int]) -> None:
+        """Captures nodes that have come. Raises KernelError, CapturerDied, HostError."""
+        if self._capturer is not None:
+            for node in nodes:
+                self._capturer.watch(_tap(node, namespaces))
+
+    def leave(self, node: str) -> None:
+        """Before a node goes: its last packets are written, and its namespace is let go of."""
+        if self._capturer is not None:
+            self._capturer.leave(node)
 
     def settle(self) -> None:
         """Before an interface goes: its last packets are written while its name is known."""
@@ -77,6 +79,13 @@ class Capturing:
             capturer.check()
         finally:
             capturer.close()
+
+
+def _tap(node: NodeBlueprint, namespaces: Mapping[str, int]) -> NodeTap:
+    ports = PORT_INDICES if node.bridges else range(0)
+    return NodeTap(
+        node.name, namespaces[node.name], ports, tuple(interface.port.interface for interface in node.interfaces)
+    )
 
 
 def _fields(counts: msgspec.Struct) -> dict[str, Any]:

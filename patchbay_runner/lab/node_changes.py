@@ -40,6 +40,7 @@ class NodeChanges(RunningNetwork):
         for cable in links:
             if cable.far.node not in new:
                 self._join(cable)
+        self._capturing.follow([blueprint.nodes[name] for name in blueprint.nodes if name in new], self._namespaces)
         self._begin_nodes([node for node in blueprint.nodes.values() if node.name in new])
         self._links.ask(initial_conditions(addition, network.plan))
         self._impair(addition, links)
@@ -87,6 +88,7 @@ class NodeChanges(RunningNetwork):
     def _remove(self, network: Network, node: str) -> None:
         blueprint, netns = self._blueprint.nodes[node], self._namespaces[node]
         kill_inside(netns)
+        self._capturing.leave(node)
         for port in self._ports_of(blueprint):
             self._links.lift(port)
             self._links.forget(port)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from patchbay_runner.errors import LabError
 from patchbay_runner.lab import commands
 from patchbay_runner.library.devices import Device
 from patchbay_runner.library.interfaces import Condition
@@ -31,7 +32,10 @@ class Lab:
 
     Its record, events and state as `patchbay serve` shows them, is kept in `outdir`, or in a new directory
     `<time>-<label>` below `outdir_base` or, for whoever names neither, below $PATCHBAY_OUTDIR; else none is. Leaving
-    the block by an exception makes it a failed one. Raises HostError when this machine cannot run labs.
+    the block by an exception makes it a failed one. With `capture`, True or a table as a sim has it, the packets of all
+    interfaces are in it, as `captures/<node>.<interface>.pcapng`.
+
+    Raises HostError when this machine cannot run labs, LabError when another lab writes to `outdir`, and InputError.
 
     Examples:
         >>> from patchbay_runner import Lab
@@ -53,10 +57,11 @@ class Lab:
         seed: int | None = None,
         outdir: str | Path | None = None,
         outdir_base: str | Path | None = None,
+        capture: bool | Mapping[str, object] = False,
     ) -> None:
         settings = {"ipv6_provisioning": ipv6_provisioning, "ipv6_dad": ipv6_dad}
         topology = values.topology_of({"lab": settings}, callers_line())
-        self._begin(topology, label, seed, record_directory(label, outdir, outdir_base))
+        self._begin(topology, label, seed, record_directory(label, outdir, outdir_base), capture)
 
     @classmethod
     def load(
@@ -68,6 +73,7 @@ class Lab:
         seed: int | None = None,
         outdir: str | Path | None = None,
         outdir_base: str | Path | None = None,
+        capture: bool | Mapping[str, object] = False,
     ) -> Self:
         """A lab with the network of a sim or topology file; of a sim with a matrix, the variant with these values.
 
@@ -83,15 +89,24 @@ class Lab:
         plan = only_plan(Path(path), matrix or {})
         lab = cls.__new__(cls)
         label = Path(path).stem if label is None else label
-        lab._begin(
-            plan.topology, label, plan.seed if seed is None else seed, record_directory(label, outdir, outdir_base)
-        )
+        directory = record_directory(label, outdir, outdir_base)
+        lab._begin(plan.topology, label, plan.seed if seed is None else seed, directory, capture)
         return lab
 
-    def _begin(self, topology: Topology, label: str, seed: int | None, outdir: Path | None) -> None:
+    def _begin(
+        self,
+        topology: Topology,
+        label: str,
+        seed: int | None,
+        outdir: Path | None,
+        capture: bool | Mapping[str, object],
+    ) -> None:
         self.label = label
         self.outdir = outdir
-        record = None if outdir is None else RecordJob(str(outdir), label, record_owner())
+        packets = values.capture_of(capture, callers_line())
+        if packets is not None and outdir is None:
+            raise LabError("packets are captured into its record: name outdir or outdir_base, or set PATCHBAY_OUTDIR")
+        record = None if outdir is None else RecordJob(str(outdir), label, record_owner(), packets)
         self._session = Session(topology, seed, record)
 
     def add_router(

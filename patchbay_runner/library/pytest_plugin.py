@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("patchbay", "networks of namespaces")
     group.addoption("--patchbay-outdir", metavar="DIR", help="keep the record of every lab and sim below DIR")
     group.addoption("--patchbay-enter", action="store_true", help="run functions in nodes in pytest's own process")
+    group.addoption("--patchbay-capture", action="store_true", help="keep the packets of every lab and sim too")
     parser.addini("patchbay_sims", "whether TOML files that are sims are tests", type="bool", default=True)
 
 
@@ -104,7 +105,11 @@ def lab(request: pytest.FixtureRequest, _patchbay_records: Path) -> Iterator[Lab
         ...     with server.tcp_reflector(9000):
         ...         client.create_connection((server, 9000), timeout=5).close()
     """
-    made = Lab(label=request.node.name, outdir_base=_patchbay_records)
+    made = Lab(
+        label=request.node.name,
+        outdir_base=_patchbay_records,
+        capture=request.config.getoption("--patchbay-capture"),
+    )
     assert made.outdir is not None
     request.node.stash.setdefault(_RECORDS, []).append(made.outdir)
     yield made
@@ -188,6 +193,7 @@ class SimItem(pytest.Item):
         matrix = [f"--matrix={axis}={value}" for axis, value in self._plan.matrix.items()]
         asked = _asked_for(self.config)
         kept = ["--work-dir", str(asked)] if asked else []
+        kept += ["--capture"] if self.config.getoption("--patchbay-capture") else []
         argv = [sys.executable, "-m", "patchbay_runner", "run", str(self.path), *matrix, *kept, "--jobs=1"]
         done = subprocess.run(
             argv, cwd=self.config.rootpath, capture_output=True, text=True, errors="replace", check=False

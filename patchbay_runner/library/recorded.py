@@ -14,19 +14,22 @@ from patchbay_runner.kernel.sandbox import SandboxContext
 from patchbay_runner.lab.agent import Agent, serve_sandbox
 from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.lab.lab import LabOptions
+from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.results.files import Owner
 from patchbay_runner.results.lab_record import LabRecord
+from patchbay_runner.results.packetfiles import PacketFiles
 
 # How often the state is looked at; it is written when it has changed.
 _STATE_INTERVAL_S = 0.25
 
 
 class RecordJob(msgspec.Struct, frozen=True):
-    """The record that is to be kept: where, and what the lab is called."""
+    """The record that is to be kept: where, what the lab is called, and what is captured of its packets."""
 
     directory: str
     label: str
     owner: Owner | None
+    capture: PacketCapture | None = None
 
 
 def serve_recorded(context: SandboxContext) -> int:
@@ -37,7 +40,8 @@ def serve_recorded(context: SandboxContext) -> int:
         return 0
     job = msgspec.json.decode(context.payload, type=RecordJob)
     record = LabRecord(Path(job.directory), job.label, job.owner)
-    agent = Agent(environment, LabOptions(emit=record.emit, open_files=context.open_files))
+    keeper = PacketFiles(Path(job.directory), job.capture, job.owner) if job.capture else None
+    agent = Agent(environment, LabOptions(emit=record.emit, open_files=context.open_files, keeper=keeper))
     asyncio.run(_serve(agent, context, record))
     record.close()
     return 0
@@ -49,6 +53,8 @@ async def _serve(agent: Agent, context: SandboxContext, record: LabRecord) -> No
         await serve_sandbox(agent, context)
     finally:
         recording.cancel()
+        with suppress(LabError):  # as below
+            agent.lab.end_capture()
         _write_state(agent, record)
 
 

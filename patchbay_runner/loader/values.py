@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, TypeVar
 
 from patchbay_runner.errors import InputError
+from patchbay_runner.loader.capture import packet_capture
 from patchbay_runner.loader.conditions import condition
 from patchbay_runner.loader.diagnostics import Report
 from patchbay_runner.loader.fields import Converter, choice
@@ -15,6 +16,7 @@ from patchbay_runner.loader.firewall import firewall
 from patchbay_runner.loader.nat import nat
 from patchbay_runner.loader.node import Node, join_key
 from patchbay_runner.loader.topology import read_topology
+from patchbay_runner.model.capture import PacketCapture
 from patchbay_runner.model.firewall import Firewall
 from patchbay_runner.model.links import LinkCondition
 from patchbay_runner.model.nat import Nat
@@ -56,6 +58,11 @@ def nat_of(value: object, origin: Origin) -> Nat:
 def nat_v6_of(value: object, origin: Origin) -> NatV6:
     """What is done to IPv6 addresses. Raises InputError."""
     return _read(_NAT_V6, value, "nat_v6", origin)
+
+
+def capture_of(value: object, origin: Origin) -> PacketCapture | None:
+    """What is kept of packets; None for nothing. Raises InputError."""
+    return None if value is False else _read(packet_capture, value, "capture", origin)
 
 
 def firewall_of(value: object, origin: Origin) -> Firewall:

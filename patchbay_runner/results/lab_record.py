@@ -16,6 +16,7 @@ from patchbay_runner.results.files import Owner, append, make_directories, open_
 from patchbay_runner.results.messages import event_time
 from patchbay_runner.results.names import file_name
 from patchbay_runner.results.node_logs import remove_logs
+from patchbay_runner.results.packetfiles import remove_captures
 
 Outcome = Literal["running", "stopped", "success", "failed"]
 
@@ -37,6 +38,7 @@ class LabRecord:
         for name in ("events.jsonl", "state.json"):
             (directory / name).unlink(missing_ok=True)
         remove_logs(directory)
+        remove_captures(directory)
         self._events = open_append(self._path, owner)
         self._opid = 0
         self._created_at = document_time(datetime.now(UTC))

@@ -42,3 +42,9 @@ class PacketFiles:
         if key not in self._stems:
             self._stems[key] = self._names.claim(file_name(f"{node}.{interface}"))
         return f"{self._stems[key]}.pcapng"
+
+
+def remove_captures(directory: Path) -> None:
+    """Removes what an earlier record has left in its place."""
+    for path in (directory / DIRECTORY).glob("*.pcapng"):
+        path.unlink()

@@ -72,10 +72,11 @@ def test_a_fresh_lab_for_each_test_whose_record_is_kept_when_it_fails(project: P
 
 def test_records_of_all_labs_where_somebody_asks_for_them(project: Path) -> None:
     (project / "test_it.py").write_text("def test_good(lab):\n    lab.add_router('r')\n")
-    assert run(project, "--patchbay-outdir=records")[0] == 0
+    assert run(project, "--patchbay-outdir=records", "--patchbay-capture")[0] == 0
     latest, kept = sorted((project / "records").iterdir(), reverse=True)
     assert latest.resolve() == kept.resolve()
     assert kept.name.endswith("-test_good")
+    assert {path.name for path in (kept / "captures").iterdir()} >= {"r.ix.pcapng", "r.lan.pcapng"}
     assert json.loads((kept / "state.json").read_text())["status"] == "success"
 
 

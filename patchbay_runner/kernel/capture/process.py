@@ -1,7 +1,4 @@
-"""The process that captures a whole lab's packets, forked from the agent, and its parent's handle.
-
-Messages are whole datagrams of a Unix socket pair.
-"""
+"""The process that captures a whole lab's packets, forked from the agent, and its parent's handle."""
 
 from __future__ import annotations
 
@@ -19,19 +16,35 @@ from typing import NoReturn
 import msgspec
 
 from patchbay_runner.errors import CapturerDied, HostError, KernelError
+from patchbay_runner.kernel.capture.messages import (
+    MESSAGE_BYTES,
+    Answer,
+    Command,
+    Counted,
+    Done,
+    Failed,
+    Finish,
+    Leave,
+    Settle,
+    Watch,
+    answer_decoder,
+    command_decoder,
+    encoder,
+)
 from patchbay_runner.kernel.capture.ring import BLOCK_TIMEOUT_MS, Ring, open_socket
 from patchbay_runner.kernel.capture.tap import Tap
 from patchbay_runner.kernel.capture.writer import InterfaceCounts, Keeper
 from patchbay_runner.kernel.forked import leave_parent, silence_standard_streams
 
-_MESSAGE_BYTES = 1 << 17
 _ANSWER_TIMEOUT_S = 30.0
 # The kernel hands over what it holds after BLOCK_TIMEOUT_MS, later when it is busy.
 _SETTLING_S = 1.0
 _HIGHEST_FD = 1 << 20
 # All rings of a lab together, and the ring of a node: what a node may be sent while this process waits for its turn.
+# A node that comes later gets a part of what is left.
 _ALL_RINGS_BYTES = 64 << 20
 _LEAST_RING_BYTES, _MOST_RING_BYTES = 1 << 20, 8 << 20
+_LATER_SHARE = 8
 _COUNTS_PER_MESSAGE = 100
 _NICENESS = 10
 
@@ -45,42 +58,11 @@ class NodeTap(msgspec.Struct, frozen=True):
     interfaces: tuple[str, ...]
 
 
-class Settle(msgspec.Struct, frozen=True, tag=True):
-    """Write what has come by now."""
-
-
-class Finish(msgspec.Struct, frozen=True, tag=True):
-    """The same, and end."""
-
-
-class Done(msgspec.Struct, frozen=True, tag=True):
-    pass
-
-
-class Counted(msgspec.Struct, frozen=True, tag=True):
-    """A part of the counts; `dropped` comes with the last, by node."""
-
-    interfaces: tuple[InterfaceCounts, ...]
-    dropped: dict[str, int] | None = None
-
-
-class Failed(msgspec.Struct, frozen=True, tag=True):
-    """It has ended: the host refused to keep the files, or, with a traceback, by a defect."""
-
-    problem: str
-    traceback: str = ""
-
-
 class CaptureReport(msgspec.Struct, frozen=True):
     """What was captured, by interface; how many packets were missed, by node, of those that missed some."""
 
     interfaces: tuple[InterfaceCounts, ...]
     dropped: dict[str, int]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_command_decoder = msgspec.msgpack.Decoder[Settle | Finish](Settle | Finish)
-_answer_decoder = msgspec.msgpack.Decoder[Done | Counted | Failed](Done | Counted | Failed)
 
 
 class Capturer:
@@ -89,9 +71,11 @@ class Capturer:
     Every method raises CapturerDied, or HostError when the files could not be kept.
     """
 
-    def __init__(self, pid: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket.socket, ring_bytes: dict[str, int], snap_length: int) -> None:
         self.pid = pid
         self._channel = channel
+        self._ring_bytes = ring_bytes
+        self._snap_length = snap_length
 
     @classmethod
     def start(cls, nodes: Sequence[NodeTap], keeper: Keeper) -> Capturer:
@@ -116,10 +100,26 @@ class Capturer:
                 rings = list(zip(nodes, sockets, strict=True))
                 _become_capturer(theirs, rings, parent, ring_bytes, keeper)
         ours.settimeout(_ANSWER_TIMEOUT_S)
-        return cls(pid, ours)
+        return cls(pid, ours, {each.node: ring_bytes for each in nodes}, keeper.options.snap_length)
 
     def fileno(self) -> int:
         return self._channel.fileno()
+
+    def watch(self, node: NodeTap) -> None:
+        """Captures a further node from now on. Raises KernelError too."""
+        left = _ALL_RINGS_BYTES - sum(self._ring_bytes.values())
+        ring_bytes = min(_MOST_RING_BYTES, max(_LEAST_RING_BYTES, left // _LATER_SHARE))
+        command = Watch(node.node, (node.ports.start, node.ports.stop), node.interfaces, ring_bytes)
+        with open_socket(node.netns, node.ports, self._snap_length, ring_bytes, node.node) as sock:
+            self._send(command, sock.fileno())
+            self._receive()
+        self._ring_bytes[node.node] = ring_bytes
+
+    def leave(self, node: str) -> None:
+        """Returns when what has passed a node is in its files, and nothing of the node is held any more."""
+        self._send(Leave(node))
+        self._receive()
+        del self._ring_bytes[node]
 
     def settle(self) -> None:
         """Returns when everything that has passed an interface by now is in its file."""
@@ -149,18 +149,18 @@ class Capturer:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def _send(self, command: Settle | Finish) -> None:
+    def _send(self, command: Command, *fds: int) -> None:
         with suppress(BrokenPipeError):  # its last words may wait to be read
-            self._channel.send(_encoder.encode(command))
+            socket.send_fds(self._channel, [encoder.encode(command)], fds)
 
     def _receive(self) -> Done | Counted:
         try:
-            received = self._channel.recv(_MESSAGE_BYTES)
+            received = self._channel.recv(MESSAGE_BYTES)
         except OSError as error:
             raise CapturerDied(f"the packet capture does not answer: {error}") from error
         if not received:
             raise CapturerDied("the packet capture has ended")
-        answer: Done | Counted | Failed = _answer_decoder.decode(received)
+        answer: Answer = answer_decoder.decode(received)
         if isinstance(answer, Failed):
             raise (
                 CapturerDied(f"{answer.problem}\n{answer.traceback}") if answer.traceback else HostError(answer.problem)
@@ -174,13 +174,15 @@ def _become_capturer(
     """The child, from its fork to its end. It shares nothing with the parent but the channel and the sockets."""
     try:
         _leave_parent([channel, *(sock for _, sock in rings)], parent)
-        taps = [Tap(each.node, Ring(sock, ring_bytes), each.ports, each.interfaces, keeper) for each, sock in rings]
-        _serve(channel, taps)
+        server = _Server(channel, keeper)
+        for each, sock in rings:
+            server.watch(each.node, Ring(sock, ring_bytes), each.ports, each.interfaces)
+        server.serve()
     except HostError as error:
-        channel.send(_encoder.encode(Failed(str(error))))
+        channel.send(encoder.encode(Failed(str(error))))
     except BaseException:  # noqa: BLE001 - the last frame of a process: whatever it was, the parent must learn it
-        text = traceback.format_exc()[-_MESSAGE_BYTES // 4 :]
-        channel.send(_encoder.encode(Failed("the packet capture has failed:", text)))
+        text = traceback.format_exc()[-MESSAGE_BYTES // 4 :]
+        channel.send(encoder.encode(Failed("the packet capture has failed:", text)))
     finally:
         os._exit(0)
 
@@ -200,25 +202,60 @@ def _leave_parent(kept: Iterable[socket.socket], parent: int) -> None:
     gc.freeze()
 
 
-def _serve(channel: socket.socket, taps: Sequence[Tap]) -> None:
-    poller = select.epoll()
-    poller.register(channel, select.EPOLLIN)
-    by_fd = {tap.ring.socket.fileno(): tap for tap in taps}
-    for fd in by_fd:
-        poller.register(fd, select.EPOLLIN)
-    while True:
-        for fd, _ in poller.poll():
-            if fd in by_fd:
-                by_fd[fd].read()
-                continue
-            received = channel.recv(_MESSAGE_BYTES)
-            if not received:
-                return
-            _drain(taps)
-            if isinstance(_command_decoder.decode(received), Finish):
-                _finish(channel, taps)
-                return
-            channel.send(_encoder.encode(Done()))
+class _Server:
+    """Writes what comes, and does as it is told, until it is told to finish or nobody tells any more."""
+
+    def __init__(self, channel: socket.socket, keeper: Keeper) -> None:
+        self._channel = channel
+        self._keeper = keeper
+        self._poller = select.epoll()
+        self._poller.register(channel, select.EPOLLIN)
+        self._taps: dict[str, Tap] = {}
+        self._by_fd: dict[int, Tap] = {}
+        # What went goes on in its files when it comes again.
+        self._gone: dict[str, Tap] = {}
+
+    def watch(self, node: str, ring: Ring, ports: range, interfaces: tuple[str, ...]) -> None:
+        """Begins with a node."""
+        tap = self._gone.pop(node, None) or Tap(node, self._keeper)
+        tap.begin(ring, ports, interfaces)
+        self._taps[node] = tap
+        self._by_fd[ring.socket.fileno()] = tap
+        self._poller.register(ring.socket, select.EPOLLIN)
+
+    def serve(self) -> None:
+        while True:
+            for fd, _ in self._poller.poll():
+                if fd in self._by_fd:
+                    self._by_fd[fd].read()
+                elif fd == self._channel.fileno() and not self._obey():
+                    return
+
+    def _obey(self) -> bool:
+        received, fds, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        if not received:
+            return False
+        match command_decoder.decode(received):
+            case Watch(node, ports, interfaces, ring_bytes):
+                self.watch(node, Ring(socket.socket(fileno=fds[0]), ring_bytes), range(*ports), interfaces)
+            case Leave(node):
+                self._leave(node)
+            case Settle():
+                _drain(self._taps.values())
+            case Finish():
+                _drain(self._taps.values())
+                _finish(self._channel, [*self._taps.values(), *self._gone.values()])
+                return False
+        self._channel.send(encoder.encode(Done()))
+        return True
+
+    def _leave(self, node: str) -> None:
+        tap = self._taps.pop(node)
+        _drain([tap])
+        self._poller.unregister(tap.ring.socket)
+        del self._by_fd[tap.ring.socket.fileno()]
+        tap.end()
+        self._gone[node] = tap
 
 
 def _drain(taps: Iterable[Tap]) -> None:
@@ -236,10 +273,10 @@ def _drain(taps: Iterable[Tap]) -> None:
 def _finish(channel: socket.socket, taps: Iterable[Tap]) -> None:
     dropped = {}
     for tap in taps:
-        tap.finish()
+        tap.end()
         counts = tap.counts()
         for first in range(0, len(counts), _COUNTS_PER_MESSAGE):
-            channel.send(_encoder.encode(Counted(tuple(counts[first : first + _COUNTS_PER_MESSAGE]))))
-        if tap.ring.dropped:
-            dropped[tap.node] = tap.ring.dropped
-    channel.send(_encoder.encode(Counted((), dropped)))
+            channel.send(encoder.encode(Counted(tuple(counts[first : first + _COUNTS_PER_MESSAGE]))))
+        if tap.dropped:
+            dropped[tap.node] = tap.dropped
+    channel.send(encoder.encode(Counted((), dropped)))

@@ -129,6 +129,13 @@ class Ring:
         self.dropped += dropped
         return int(dropped)
 
+    def close(self) -> None:
+        """Gives the socket and its memory back."""
+        self._words.release()
+        self.memory.release()
+        self._map.close()
+        self.socket.close()
+
     def _packets(self, block: int) -> list[Packet]:
         at = block + self._words[(block + _BLOCK_FIRST) // 4]
         memory, unpack = self.memory, _PACKET.unpack_from

@@ -18,17 +18,32 @@ _ETHERNET = 1
 
 
 class Tap:
-    """`interfaces` have a file from the start, others once a packet passes them. Indices in `ports` are left out."""
+    """`ring` is there between `begin` and `end`; a node that goes and comes again has one after the other."""
 
-    def __init__(self, node: str, ring: Ring, ports: range, interfaces: tuple[str, ...], keeper: Keeper) -> None:
+    ring: Ring
+
+    def __init__(self, node: str, keeper: Keeper) -> None:
         self.node = node
-        self.ring = ring
-        self._ports = ports
         self._keeper = keeper
+        self._ports = range(0)
         self._names: dict[int, str] = {}
         self._files: dict[str, InterfaceFile] = {}
+        self._dropped_before = 0
+        self._is_open = False
+
+    def begin(self, ring: Ring, ports: range, interfaces: tuple[str, ...]) -> None:
+        """`interfaces` have a file at once, others when a packet passes them. Indices in `ports` are left out."""
+        self.ring = ring
+        self._is_open = True
+        self._ports = ports
+        self._names.clear()
         for name in interfaces:
             self._file(name, _ETHERNET)
+
+    @property
+    def dropped(self) -> int:
+        """How many packets there was no room for."""
+        return self._dropped_before + (self.ring.dropped if self._is_open else 0)
 
     def read(self) -> None:
         """Writes what the kernel has handed over. Raises HostError."""
@@ -41,13 +56,18 @@ class Tap:
                 file.add(self.ring.memory, its_packets)
             if packets[-1][1][_STATUS] & _LOSING and self.ring.count_drops():
                 for index in by_interface:
-                    self._files[self._names[index]].add_statistics(self.ring.dropped)
+                    self._files[self._names[index]].add_statistics(self.dropped)
 
-    def finish(self) -> None:
-        """Ends the files with what was counted."""
+    def end(self) -> None:
+        """Ends the files with what was counted, and closes the ring, which keeps the node's namespace."""
+        if not self._is_open:
+            return
         self.ring.count_drops()
         for file in self._files.values():
-            file.add_statistics(self.ring.dropped)
+            file.add_statistics(self.dropped)
+        self._dropped_before = self.dropped
+        self._is_open = False
+        self.ring.close()
 
     def counts(self) -> list[InterfaceCounts]:
         """Of every interface."""
