@@ -7,6 +7,7 @@ on without a network, and nobody waits for it.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Coroutine
@@ -148,6 +149,7 @@ class _Loop:
 
     def __init__(self, start: Callable[[Callable[[], None]], threading.Thread]) -> None:
         self._loop = asyncio.new_event_loop()
+        self._context = contextvars.Context()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self._thread = start(self._run)
@@ -165,11 +167,13 @@ class _Loop:
         self._thread.join(_PATIENCE_S)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(coroutine)
+        # Not in the caller's context, which this callback has: what it logs is the node's.
+        task = self._loop.create_task(coroutine, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _run(self) -> None:
+        self._context = contextvars.copy_context()
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()

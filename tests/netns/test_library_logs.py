@@ -9,12 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from patchbay_runner import Lab
+from patchbay_runner import Device, Lab
 from patchbay_runner.errors import InputError, LabError
 
 
@@ -103,6 +104,38 @@ def test_a_program_that_is_killed_has_logged_what_it_logged(tmp_path: Path) -> N
     assert done.returncode == -9, done.stderr
     assert logged(tmp_path / "lab.tracing.jsonl") == ["here"]
     assert logged(tmp_path / "device.d.tracing.jsonl") == ["there"]
+
+
+def test_a_process_that_has_entered_logs_for_its_nodes_too(tmp_path: Path) -> None:
+    program = (
+        "import logging, sys; import patchbay_runner; from patchbay_runner import Lab; patchbay_runner.enter()\n"
+        "log = logging.getLogger('app')\n"
+        "async def work(): log.info('a coroutine')\n"
+        "with Lab(outdir=sys.argv[1]) as lab:\n"
+        "    d = lab.add_device('d', lab.add_router('dc'))\n"
+        "    assert d.runs_in_process\n"
+        "    d.run_sync(log.info, 'a function'); d.spawn_thread(log.info, 'a thread').result(10)\n"
+        "    d.spawn(work).result(10); log.info('here')\n"
+    )
+    argv = [sys.executable, "-c", program, tmp_path]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert logged(tmp_path / "device.d.tracing.jsonl") == ["a function", "a thread", "a coroutine"]
+    assert logged(tmp_path / "lab.tracing.jsonl") == ["here"]
+
+
+def test_what_third_party_sockets_are_put_into_logs_for_the_node(tmp_path: Path) -> None:
+    def fetch(device: Device) -> None:
+        with device.network():
+            logging.getLogger("client").info("from inside")
+        logging.getLogger("client").info("from outside")
+
+    with Lab(outdir=tmp_path) as lab:
+        thread = threading.Thread(target=fetch, args=(lab.add_device("d", lab.add_router("dc")),))
+        thread.start()
+        thread.join()
+    assert logged(tmp_path / "device.d.tracing.jsonl") == ["from inside"]
+    assert logged(tmp_path / "lab.tracing.jsonl") == ["from outside"]
 
 
 def test_a_malformed_filter_is_an_error_before_there_is_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
