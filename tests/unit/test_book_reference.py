@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from book.reference import BLOCKS, STEP, TABLES, filled_in, names_in
 from book.tables import actions_table, keys_table, table
 from book.words import words
+from patchbay_runner import library
 from patchbay_runner.loader.fields import array, boolean, duration, integer, number, text
 from patchbay_runner.loader.jsonschemas import sim_schema
 from patchbay_runner.loader.shapes import Key, described, shape_of
@@ -90,3 +92,9 @@ def test_a_key_that_several_actions_have_stands_once() -> None:
     rows = actions_table(["stop", "restart"]).splitlines()
     assert [row.split(" | ")[0] for row in rows if "`grace`" in row] == ["| "]
     assert [row.split(" | ")[0] for row in rows if "`expect_exit`" in row] == ["| `stop`"]
+
+
+def test_everything_that_the_package_exports_is_in_the_book() -> None:
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    shown = {*re.findall(r"^::: patchbay_runner\.library\.(\w+)$", page, re.MULTILINE), *re.findall(r"`(\w+)`", page)}
+    assert [name for name in library.__all__ if name not in shown] == []
