@@ -9,7 +9,8 @@ import click
 
 from patchbay_runner.cli.labs import connect_to, find_lab, refuse_unknown
 from patchbay_runner.errors import CommandNotFound, LabError
-from patchbay_runner.kernel.entering import Program, run_inside
+from patchbay_runner.kernel.capabilities import STEP_CAPABILITIES
+from patchbay_runner.kernel.entering import Place, Program, run_inside
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.environment import program_environment
 
@@ -20,10 +21,7 @@ _SIGNAL_BASE = 128
 
 def enter(node: str, wanted: str | None, argv: Sequence[str], added: Mapping[str, str] | None = None) -> int:
     """Runs a program in a node, on our terminal; returns the exit code that a shell would. Raises ClickException."""
-    try:
-        cwd = os.getcwd()  # noqa: PTH109 - Path.cwd() says the same in more words
-    except FileNotFoundError as error:
-        raise click.ClickException("the working directory is not there any more") from error
+    working_directory()
     lab = find_lab(node, wanted)
     connection = connect_to(lab)
     if connection is None:
@@ -32,17 +30,41 @@ def enter(node: str, wanted: str | None, argv: Sequence[str], added: Mapping[str
     refuse_unknown(lab, node, client)
     place, of_node = client.enter(node)
     client.close()
-    env = {**program_environment(os.environ), **of_node, **(added or {})}
     try:
-        code = run_inside(place, Program(argv, env, cwd))
+        code = run_program(place, argv, {**of_node, **(added or {})})
+    except LabError as error:
+        raise LabError(f"cannot enter {lab.id}: {error}") from error
+    if code > _SIGNAL_BASE and not _is_up(lab.id, wanted=node):
+        click.echo(f"{lab.id} has ended", err=True)
+    return code
+
+
+def run_program(
+    place: Place,
+    argv: Sequence[str],
+    added: Mapping[str, str],
+    capabilities: tuple[int, ...] = STEP_CAPABILITIES,
+) -> int:
+    """Runs a program in namespaces, on our terminal, where we are; returns the exit code that a shell would.
+
+    Takes the descriptors of `place`. Raises LabError, ClickException.
+    """
+    cwd = working_directory()
+    env = {**program_environment(os.environ), **added}
+    try:
+        code = run_inside(place, Program(argv, env, cwd, capabilities))
     except CommandNotFound as error:
         click.echo(f"error: {error}", err=True)
         return _EXIT_NOT_FOUND
-    except LabError as error:
-        raise LabError(f"cannot enter {lab.id}: {error}") from error
-    if code < 0 and not _is_up(lab.id, wanted=node):
-        click.echo(f"{lab.id} has ended", err=True)
     return code if code >= 0 else _SIGNAL_BASE - code
+
+
+def working_directory() -> str:
+    """Where the caller is. Raises ClickException when that is gone."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - Path.cwd() says the same in more words
+    except FileNotFoundError as error:
+        raise click.ClickException("the working directory is not there any more") from error
 
 
 def _is_up(identifier: str, wanted: str) -> bool:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from patchbay_runner.cli.labs import option_for, own_directory, record_of
 from patchbay_runner.cli.preparing import signals_interrupt
-from patchbay_runner.cli.selection import select
+from patchbay_runner.cli.selection import chosen_plan
 from patchbay_runner.cli.terminal import open_console
 from patchbay_runner.cli.text import counted, printable
 from patchbay_runner.errors import SandboxDied
@@ -23,7 +23,6 @@ from patchbay_runner.kernel.sandbox import Sandbox, SandboxOptions, Zygote
 from patchbay_runner.lab.agent import serve_lab
 from patchbay_runner.lab.client import LabClient
 from patchbay_runner.lab.registry import LabRecord, Registration, register
-from patchbay_runner.loader.load import load_network
 from patchbay_runner.model.plan import Plan
 
 _ENTRY = "lab"
@@ -41,7 +40,7 @@ _ENTRY = "lab"
 @click.option("--json", "as_json", is_flag=True, help="Prints the network as one JSON line when it is up.")
 def inspect(file: Path, *, axis_values: tuple[str, ...], as_json: bool) -> int:
     """Builds a sim's network, runs none of its steps, and keeps it until Ctrl-C."""
-    plan = _chosen(file, axis_values)
+    plan = chosen_plan(file, axis_values)
     with ExitStack() as stack:
         zygote = stack.enter_context(Zygote.start({_ENTRY: serve_lab}))
         stack.enter_context(signals_interrupt())
@@ -58,19 +57,6 @@ def inspect(file: Path, *, axis_values: tuple[str, ...], as_json: bool) -> int:
             click.echo(f"{beginning}{registration.record.id} has ended", err=True)
             return 0
     raise AssertionError("a sandbox that ends by itself raises")
-
-
-def _chosen(file: Path, axis_values: tuple[str, ...]) -> Plan:
-    loaded = load_network(file, cwd=Path.cwd())
-    for warning in loaded.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    plans = select(loaded.plans, (), axis_values)
-    if len(plans) > 1:
-        axes = {axis: None for plan in plans for axis in plan.matrix if len({p.matrix.get(axis) for p in plans}) > 1}
-        values = ", ".join(" ".join(f"--matrix {axis}={plan.matrix[axis]}" for axis in axes) for plan in plans[:8])
-        more = f", and {len(plans) - 8} more" if len(plans) > 8 else ""
-        raise click.UsageError(f"{file} has {counted(len(plans), 'variant')}; choose one: {values}{more}")
-    return plans[0]
 
 
 def _build(sandbox: Sandbox, plan: Plan) -> dict[str, Any]:

@@ -68,6 +68,21 @@ def find_lab(node: str, wanted: str | None) -> LabRecord:
     return lab
 
 
+def find_waiting_lab(wanted: str | None, otherwise: str) -> LabRecord:
+    """The lab that is meant, of those that wait for people unless it is named. Raises click.ClickException with what to
+    do: `otherwise`, where there is none."""
+    labs = running_labs(own_directory())
+    candidates = labs if wanted is not None else [lab for lab in labs if lab.is_waiting]
+    if not candidates:
+        raise click.UsageError(
+            f"there is no lab here: {otherwise}; `patchbay inspect` holds one{_hint_of_others(labs)}"
+        )
+    try:
+        return choose(candidates, "", wanted)
+    except LookupError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def refuse_unknown(lab: LabRecord, node: str, client: LabClient) -> None:
     """Raises click.ClickException for a node that there is not, with the names of those that there are."""
     if node in lab.nodes:

@@ -32,6 +32,8 @@ COMMANDS = {
     "init": "patchbay_runner.cli.init",
     "run": "patchbay_runner.cli.run",
     "inspect": "patchbay_runner.cli.inspect",
+    "exec": "patchbay_runner.cli.exec",
+    "ctl": "patchbay_runner.cli.ctl",
     "run-in": "patchbay_runner.cli.run_in",
     "shell": "patchbay_runner.cli.shell",
     "ps": "patchbay_runner.cli.ps",

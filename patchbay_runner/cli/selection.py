@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeVar
 
 import click
 import msgspec
 
+from patchbay_runner.cli.text import counted
 from patchbay_runner.loader.diagnostics import did_you_mean, one_of
+from patchbay_runner.loader.load import load_network
 from patchbay_runner.loader.node import quote, scalar_text
 from patchbay_runner.model.plan import Plan
 
@@ -53,6 +56,23 @@ def select(plans: Sequence[Plan], patterns: Sequence[str], axis_values: Sequence
         message = f"no sim is called like {one_of(patterns)}{hint}"
         raise click.BadParameter(message if hint else f"{message}; there is {one_of(names)}", param_hint="--filter")
     return left
+
+
+def chosen_plan(file: Path, axis_values: tuple[str, ...]) -> Plan:
+    """The plan of a sim or topology file, of a matrix the variant with these values; says what is odd about it.
+
+    Raises InputError, click.UsageError when several are left.
+    """
+    loaded = load_network(file, cwd=Path.cwd())
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    plans = select(loaded.plans, (), axis_values)
+    if len(plans) > 1:
+        axes = {axis: None for plan in plans for axis in plan.matrix if len({p.matrix.get(axis) for p in plans}) > 1}
+        values = ", ".join(" ".join(f"--matrix {axis}={plan.matrix[axis]}" for axis in axes) for plan in plans[:8])
+        more = f", and {len(plans) - 8} more" if len(plans) > 8 else ""
+        raise click.UsageError(f"{file} has {counted(len(plans), 'variant')}; choose one: {values}{more}")
+    return plans[0]
 
 
 def repeated(plans: Sequence[Plan], times: int) -> tuple[Plan, ...]:

@@ -54,11 +54,12 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What to start: `argv[0]` is searched in the PATH of `env`, as the node sees it."""
+    """What to start: `argv[0]` is searched in the PATH of `env`, as the node sees it. `capabilities` survive exec."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str
+    capabilities: tuple[int, ...] = capabilities.STEP_CAPABILITIES
 
 
 class _Failed(msgspec.Struct, frozen=True, tag=True):
@@ -236,7 +237,7 @@ def _become(channel: socket.socket, place: Place, program: Program, mask: set[in
         syscalls.setns(place.net, syscalls.CLONE_NEWNET)
         syscalls.setns(place.mnt, syscalls.CLONE_NEWNS)
         change_directory(program.cwd)
-        capabilities.pass_to_programs()
+        capabilities.pass_to_programs(program.capabilities)
         path = find_program(program.argv[0], program.env)
         for number in _PYTHONS_OWN:
             signal.signal(number, signal.SIG_DFL)

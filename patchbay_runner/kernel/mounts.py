@@ -7,6 +7,7 @@
                                links such as ../usr/share/zoneinfo still lead where they did
     /run/patchbay/device       the one bind that differs from node to node: hosts, resolv.conf
     /run/patchbay/nodes/NAME   what is bound there
+    /run/patchbay/shared       of the sandbox around this one, where there is one
     /etc                       tmpfs of links to the host's /etc, but hosts and resolv.conf lead to the device
     /proc                      of the sandbox's PID namespace
     /sys                       of the network namespace, with the host's /sys/fs/cgroup bound back
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from patchbay_runner.kernel import syscalls
@@ -30,6 +31,7 @@ OWN_RUN = Path("/run/patchbay")
 DEVICE_DIRECTORY = OWN_RUN / "device"
 NODES_DIRECTORY = OWN_RUN / "nodes"
 HOST_DIRECTORY = OWN_RUN / "host"
+SHARED_DIRECTORY = OWN_RUN / "shared"
 
 # Daemons that would answer for the host's network, and the host's named namespaces.
 HIDDEN_BELOW_RUN = ("nscd", "systemd/resolve", "avahi-daemon", "netns")
@@ -43,11 +45,12 @@ _DEVICE_FILES = ("hosts", "resolv.conf")
 def prepare_sandbox(hidden_below_run: Sequence[str] = HIDDEN_BELOW_RUN) -> None:
     """Makes all mounts of a sandbox, in its own mount, PID and network namespaces. Raises KernelError."""
     syscalls.mount("", "/", "", MS_SLAVE | MS_REC)
-    with _copied("/run") as run, _copied("/etc") as etc:
+    with ExitStack() as stack:
+        kept = {place: stack.enter_context(_copied(source)) for place, source in _kept_directories().items()}
         _mount_tmpfs("/run")
         _make_host_directory()
-        syscalls.move_mount(run, str(HOST_DIRECTORY / "run"))
-        syscalls.move_mount(etc, str(HOST_DIRECTORY / "etc"))
+        for place, fd in kept.items():
+            syscalls.move_mount(fd, place)
     _link_run(hidden_below_run)
     write_node_files(DEVICE_DIRECTORY)
     _mount_tmpfs("/etc")
@@ -55,6 +58,19 @@ def prepare_sandbox(hidden_below_run: Sequence[str] = HIDDEN_BELOW_RUN) -> None:
     _link_entries(str(HOST_DIRECTORY / "etc"), "/etc", device_links)
     syscalls.mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount_sysfs()
+
+
+def _kept_directories() -> dict[str, str]:
+    """Where directories go that are there already. Links that an outer sandbox has made would lead to themselves."""
+    places = [str(HOST_DIRECTORY / "run"), str(HOST_DIRECTORY / "etc")]
+    if all(Path(place).is_dir() for place in (*places, str(SHARED_DIRECTORY))):
+        return {place: place for place in (*places, str(SHARED_DIRECTORY))}
+    return dict(zip(places, ("/run", "/etc"), strict=True))
+
+
+def share_no_more() -> None:
+    """Gives this sandbox, and those made inside, a shared directory of their own. Raises KernelError."""
+    _mount_tmpfs(str(SHARED_DIRECTORY))
 
 
 def write_node_files(directory: Path, hosts: str = DEFAULT_HOSTS, resolv_conf: str = "") -> None:
@@ -141,7 +157,8 @@ def _copied(path: str) -> Iterator[int]:
 
 def _make_host_directory() -> None:
     host = str(HOST_DIRECTORY)
-    for directory in (str(OWN_RUN), str(DEVICE_DIRECTORY), str(NODES_DIRECTORY), host, f"{host}/run", f"{host}/etc"):
+    own = (OWN_RUN, DEVICE_DIRECTORY, NODES_DIRECTORY, SHARED_DIRECTORY, HOST_DIRECTORY)
+    for directory in (*map(str, own), f"{host}/run", f"{host}/etc"):
         os.mkdir(directory)  # noqa: PTH102 - see _link_entries
     for name in os.listdir("/"):  # noqa: PTH208
         if name not in ("run", "etc"):

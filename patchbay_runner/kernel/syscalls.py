@@ -28,7 +28,10 @@ MS_NODIRATIME = 0x800
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
 MS_RELATIME = 0x200000
+
+_MNT_DETACH = 2
 
 _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
@@ -48,6 +51,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
@@ -81,6 +85,12 @@ def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "")
     arguments = [os.fsencode(text) or None for text in (source, target, fstype)]
     if _libc.mount(*arguments, flags, os.fsencode(data) or None) < 0:
         raise KernelError(f"mount {fstype or source} on {target}".replace("  ", " "), ctypes.get_errno())
+
+
+def unmount(target: str) -> None:
+    """Takes a mount away from where it is, at once; it is gone when nobody uses it any more. See umount2(2)."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH) < 0:
+        raise KernelError(f"unmount {target}", ctypes.get_errno())
 
 
 def open_tree(path: str) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.sandbox_inside import inside, new_node, own_view, run
 
-from patchbay_runner.kernel import mounts
+from patchbay_runner.kernel import mounts, syscalls
+from patchbay_runner.kernel.mounts import HOST_DIRECTORY, SHARED_DIRECTORY
 from patchbay_runner.kernel.sandbox import SandboxContext, SandboxOptions
 
 _LOOK_UP = "import socket, sys; print(socket.gethostbyname(sys.argv[1]))"
@@ -121,12 +122,14 @@ _PATHS = (
     ],
 )
 def test_hidden_directories_are_empty_and_their_siblings_stay(hidden: tuple[str, ...], gone: set[str]) -> None:
-    """In a sandbox within a sandbox, whose /run is the outer one's and so ours to fill."""
+    """In a sandbox within a sandbox, which takes for the host's /run what the outer one keeps of it, ours to fill."""
 
     def outer(_: SandboxContext) -> set[str]:
+        run = HOST_DIRECTORY / "run"
+        syscalls.mount("test", str(run), "tmpfs")
         for name in _PATHS:
-            Path("/run", name).parent.mkdir(parents=True, exist_ok=True)
-            Path("/run", name).write_text(name)
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_text(name)
         return inside(look, SandboxOptions(hidden_below_run=hidden))
 
     def look(_: SandboxContext) -> set[str]:
@@ -200,3 +203,17 @@ def test_mounts_do_not_reach_the_host() -> None:
     before = mount_points()
     inside(lambda _: new_node("n"))
     assert mount_points() == before
+
+
+def test_a_sandbox_within_a_sandbox_sees_the_hosts_files_and_what_is_shared() -> None:
+    def outer(_: SandboxContext) -> list[object]:
+        (SHARED_DIRECTORY / "told").write_text("from outside")
+        return inside(look)
+
+    def look(_: SandboxContext) -> list[object]:
+        return [look_at_etc(), (SHARED_DIRECTORY / "told").read_text()]
+
+    def look_at_etc() -> str:
+        return Path("/etc/passwd").read_text()
+
+    assert inside(outer) == [look_at_etc(), "from outside"]

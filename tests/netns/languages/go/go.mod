@@ -1,0 +1,3 @@
+module nat
+
+go 1.19
