@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from book import presets
+from book.commands import commands_table, options_table
 from book.tables import actions_table, keys_table, step_table
 from patchbay_runner.loader.binaries import BINARY_FIELDS, PREPARE_FIELDS
 from patchbay_runner.loader.capture import CAPTURE_FIELDS as PACKET_CAPTURE_FIELDS
@@ -49,6 +50,7 @@ TABLES: dict[str, tuple[Mapping[str, Key], tuple[str, ...]]] = {
 STEP = {"action": FIELDS["action"], **COMMON_FIELDS, **STRUCTURE_FIELDS}
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands_table,
     "step": lambda: step_table(STEP),
     "router presets": presets.router_presets,
     "link presets": presets.link_presets,
@@ -60,10 +62,12 @@ _BLOCK = re.compile(r"(<!-- generated: ([^>]*) -->\n).*?(<!-- end -->)", re.DOTA
 
 
 def block(name: str) -> str:
-    """The table of that name: `keys router`, `actions run spawn`, or one of BLOCKS. KeyError for what is none."""
+    """The table of that name: `keys router`, `actions run spawn`, `options run`, or one of BLOCKS; else a KeyError."""
     first, _, rest = name.partition(" ")
     if first == "keys":
         return keys_table(*TABLES[rest])
+    if first == "options":
+        return options_table(rest)
     if first == "actions":
         return actions_table([ACTIONS[each].name for each in rest.split()])
     return BLOCKS[name]()

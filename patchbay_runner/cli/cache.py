@@ -30,12 +30,20 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 
 @click.command()
-@click.option("--clean", "is_cleaning", is_flag=True, help=f"Removes what has not been used for {_DAYS} days.")
+@click.option("--clean", "is_cleaning", is_flag=True, help=f"Removes what no run has used for {_DAYS} days.")
 @click.option(
-    "--unused-days", type=click.IntRange(min=0), metavar="N", help="With --clean: another number of days; 0 is all."
+    "--unused-days",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="With --clean: for so many days; 0 removes everything.",
 )
 @click.option(
-    "--down-to", "most_bytes", metavar="SIZE", callback=_size, help='With --clean: until the rest takes so much: "5GB".'
+    "--down-to",
+    "most_bytes",
+    metavar="SIZE",
+    callback=_size,
+    help="With --clean: removes the longest unused until what is left takes at most so much, such as 5GB. By itself it "
+    "minds no age; with --unused-days, what is that old goes in any case.",
 )
 def cache(*, is_cleaning: bool, unused_days: int | None, most_bytes: int | None) -> None:
     """Shows how much the cache of downloads and builds takes, or cleans it."""

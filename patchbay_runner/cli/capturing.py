@@ -22,13 +22,13 @@ def capture_options(command: Command) -> Command:
         "capture_bytes",
         metavar="SIZE",
         callback=_size,
-        help='Captures packets, and keeps so much of each interface at most, the newest, such as "16MB".',
+        help="Captures packets, and keeps so much of each interface at most, the newest, such as 16MB.",
     )
     switch = click.option(
         "--capture/--no-capture",
         "is_capturing",
         default=None,
-        help="Whether packets are written to pcapng files, one an interface; as each sim says by default.",
+        help="Whether every interface's packets are written to a pcapng file; as each sim says by default.",
     )
     return switch(size(command))
 

@@ -26,7 +26,7 @@ def junit_option(command: _Command) -> _Command:
         "--junit",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
-        help="Writes the results as JUnit XML, which CI services read.",
+        help="Writes the results as JUnit XML, which CI services read, when all is over.",
     )(command)
 
 

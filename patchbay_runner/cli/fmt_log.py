@@ -17,14 +17,19 @@ from patchbay_runner.parsers.logrecords import Level, parse_log_line
 
 @click.command(name="fmt-log")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True), required=False)
-@click.option("-f", "--follow", is_flag=True, help="Goes on as FILE grows, is truncated or replaced, until Ctrl-C.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help="Goes on as FILE grows, until Ctrl-C; one that is truncated or replaced is read anew.",
+)
 @click.option(
     "--level",
     "least",
     type=click.Choice([level.name.lower() for level in Level], case_sensitive=False),
-    help="Leaves out JSON lines of lower levels.",
+    help="Leaves out JSON lines of lower levels; lines without a level stay.",
 )
-@click.option("--color/--no-color", "wants_colours", default=None, help="Colours, whatever standard output is.")
+@click.option("--color/--no-color", "wants_colours", default=None, help="Colours or none, whatever standard output is.")
 def fmt_log(*, file: Path | None, follow: bool, least: str | None, wants_colours: bool | None) -> int:
     """Shows the JSON log lines of FILE, or of standard input, as people read them; other lines stay as they are."""
     if follow and file is None:

@@ -60,7 +60,7 @@ class ShardJob(Job, frozen=True, kw_only=True):
     "total",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Makes N jobs, each for a shard, instead of one for every variant.",
+    help="Makes N jobs, each for a shard, instead of one for every variant; fewer where there are fewer variants.",
 )
 def matrix(
     sims: tuple[str, ...],

@@ -69,26 +69,45 @@ _directory = click.Path(path_type=Path, file_okay=False)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="patchbay-serve %(version)s")
 @click.option("--run-dir", type=_directory, help="The runs; DATA_DIR/runs with --accept-push, else this directory.")
-@click.option("--data-dir", type=_directory, help="Certificates, and pushed runs; ~/.local/share/patchbay-serve.")
+@click.option(
+    "--data-dir",
+    type=_directory,
+    help="Certificates, and pushed runs; patchbay-serve in $XDG_DATA_HOME, ~/.local/share by default.",
+)
 @click.option("--accept-push", is_flag=True, help="Takes runs at POST /api/push/PROJECT, by those who have the key.")
-@click.option("--api-key", envvar="PATCHBAY_API_KEY", help="The key; better set PATCHBAY_API_KEY, which nobody sees.")
-@click.option("--retention", metavar="SIZE", callback=_size, help="Of pushed runs, the oldest beyond it are deleted.")
+@click.option(
+    "--api-key",
+    envvar="PATCHBAY_API_KEY",
+    help="The key; better set PATCHBAY_API_KEY, since all users of a machine see command lines.",
+)
+@click.option(
+    "--retention",
+    metavar="SIZE",
+    callback=_size,
+    help="The most that pushed runs may take, such as 10GB; the oldest beyond it are deleted.",
+)
 @click.option(
     "--max-run",
     metavar="SIZE",
     default="10GB",
     show_default=True,
     callback=_size,
-    help="The largest run.",
+    help="The most that one run may be when it is unpacked.",
 )
-@click.option("--max-files", type=click.IntRange(min=1), default=200_000, show_default=True, help="The most in a run.")
+@click.option(
+    "--max-files",
+    type=click.IntRange(min=1),
+    default=200_000,
+    show_default=True,
+    help="The most files and directories in one run.",
+)
 @click.option(
     "--http-bind",
     metavar="ADDRESS",
     default="0.0.0.0:8080",
     show_default=True,
     callback=parsed_address(_HTTP),
-    help="Where HTTP is; with --acme-domain it leads to HTTPS.",
+    help="Where HTTP is; with --acme-domain it leads to HTTPS. [::]:8080 takes IPv6 and IPv4.",
 )
 @click.option(
     "--https-bind",
@@ -98,8 +117,14 @@ _directory = click.Path(path_type=Path, file_okay=False)
     callback=parsed_address(_HTTPS),
     help="Where HTTPS is, with --acme-domain.",
 )
-@click.option("--acme-domain", metavar="NAME", help="Has a certificate made for this name, and renewed.")
-@click.option("--acme-email", metavar="EMAIL", help="For the certificate authority; giving it agrees to its terms.")
+@click.option(
+    "--acme-domain", metavar="NAME", help="Has a certificate made for this name, and renewed; answers for no other."
+)
+@click.option(
+    "--acme-email",
+    metavar="EMAIL",
+    help="Needed with --acme-domain; giving it agrees to the terms of the certificate authority.",
+)
 @click.option("--acme-directory", metavar="URL", default=_LETS_ENCRYPT, show_default=True, help="The authority's ACME.")
 def patchbay_serve(
     *,

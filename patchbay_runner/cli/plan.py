@@ -38,13 +38,19 @@ _MARK = "# written by patchbay plan"
 @click.command()
 @click.argument("sims", nargs=-1, type=SIM_PATH)
 @selection_options
-@click.option("--json", "as_json", is_flag=True, help="Prints the plans as a JSON list.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Prints the plans as a JSON list: all that a sandbox is told, the network included.",
+)
 @click.option(
     "--toml",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Writes each variant to DIR as a sim file with nothing left to resolve.",
+    help="Writes each variant to DIR as a sim file with nothing left to resolve; a file there that it did not write is "
+    "an error.",
 )
 @shard_options
 def plan(

@@ -26,8 +26,14 @@ _SHOWN_LEFT_OUT = 5
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--url", envvar="PATCHBAY_URL", help="The server; PATCHBAY_URL by default.")
-@click.option("--project", help="What the run belongs to; the repository's name in a CI job.")
+@click.option(
+    "--url",
+    envvar="PATCHBAY_URL",
+    help="The server, with the path that it stands below, if any; PATCHBAY_URL by default.",
+)
+@click.option(
+    "--project", help="What the run belongs to: up to 100 letters, digits, - and _; the repository's name in a CI job."
+)
 @click.option("--branch", help="Of the code under test. This and the following are known in GitHub and GitLab jobs.")
 @click.option("--commit", help="Of the code under test.")
 @click.option("--pr", type=click.IntRange(min=1), help="The number of the pull or merge request.")

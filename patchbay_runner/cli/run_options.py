@@ -41,7 +41,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "timeout_s",
         metavar="DURATION",
         callback=duration_s,
-        help='Ends each sim after this long, such as "30m".',
+        help="Ends each sim that takes longer, inside steps too; such as 30m, 90s or 1.5s.",
     ),
     binary_options,
     click.option(
@@ -54,14 +54,19 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "--fail-fast/--keep-going",
         "is_failing_fast",
-        help="Whether no sim begins any more once one has failed; all run by default.",
+        help="Whether no sim begins any more once one has failed: those that run go on to their end, the others stay "
+        "pending. All run by default.",
     ),
     click.option(
-        "--repeat", type=click.IntRange(1, _MOST_ATTEMPTS), default=1, metavar="N", help="Runs each sim so many times."
+        "--repeat",
+        type=click.IntRange(1, _MOST_ATTEMPTS),
+        default=1,
+        metavar="N",
+        help="Runs each sim so many times; every attempt has a directory of its own, such as web-attempt-3.",
     ),
     selection_options,
     capture_options,
-    click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture."),
+    click.option("-v", "--verbose", "is_verbose", is_flag=True, help="Shows every step and capture as it happens."),
     click.option(
         "--json",
         "as_json",
@@ -76,6 +81,6 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     ),
     shard_options,
     junit_option,
-    click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, until Ctrl-C."),
+    click.option("--open", "is_opening", is_flag=True, help="Shows the run in a browser, live, and then until Ctrl-C."),
     bind_option,
 )

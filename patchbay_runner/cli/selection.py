@@ -28,14 +28,16 @@ def selection_options(command: Command) -> Command:
         "axis_values",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Only variants with this value of the matrix's axis; repeat it for more values or axes.",
+        help="Only variants with this value of the matrix's axis. Repeated: values of one axis are alternatives, "
+        "different axes must all be met.",
     )
     names = click.option(
         "--filter",
         "patterns",
         multiple=True,
         metavar="PATTERN",
-        help="Only sims whose name holds this text or matches this glob; repeat it for more of them.",
+        help="Only sims whose name holds this text or, with *, ? or [...], matches this glob as a whole. "
+        "Repeated: any of them.",
     )
     return names(matrix(command))
 

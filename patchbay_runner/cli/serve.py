@@ -23,8 +23,13 @@ _WORK_DIR = Path(".patchbay-work")
 
 @click.command()
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--testdir", "is_of_tests", is_flag=True, help="Shows what the latest cargo test or pytest has recorded.")
-@click.option("--open", "is_opening", is_flag=True, help="Opens a browser.")
+@click.option(
+    "--testdir",
+    "is_of_tests",
+    is_flag=True,
+    help="Shows what the latest cargo test or pytest of this project has recorded.",
+)
+@click.option("--open", "is_opening", is_flag=True, help="Opens a browser, where there is a desktop.")
 @bind_option
 @click.option("--listen-fd", type=int, hidden=True)
 def serve(

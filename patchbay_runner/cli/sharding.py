@@ -33,10 +33,14 @@ def shard_options(command: _Command) -> _Command:
         type=click.Path(path_type=Path),
         metavar="RUN",
         multiple=True,
-        help="An earlier run directory: shards are balanced by how long its sims took.",
+        help="An earlier run, or a directory with several: shards are balanced by how long its sims took; else they "
+        "get equal numbers. Every shard has to be given the same.",
     )
     add_shard = click.option(
-        "--shard", metavar="K/N", callback=_read_shard, help="Takes the K-th of N parts of the sims only."
+        "--shard",
+        metavar="K/N",
+        callback=_read_shard,
+        help="Takes the K-th of N parts of the sims only; the same sims and durations always give the same parts.",
     )
     return add_shard(add_durations(command))
 

@@ -107,7 +107,7 @@ def test_commands_and_options_that_pages_use_exist(use: tuple[str, str]) -> None
         if words[0].startswith("-"):
             command = patchbay
         elif words[0] in COMMANDS:
-            command = patchbay.get_command(click.Context(patchbay), words[0])
+            command = patchbay.get_command(click.Context(patchbay, **patchbay.context_settings), words[0])
         else:
             pytest.fail(f"there is no command {words[0]} (nor {INNER_COMMANDS})")
     assert command is not None

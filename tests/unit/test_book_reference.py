@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from book.commands import commands_table, options_table
 from book.reference import BLOCKS, STEP, TABLES, filled_in, names_in
 from book.tables import actions_table, keys_table, table
 from book.words import words
-from patchbay_runner import library
+from patchbay_runner import errors, library
+from patchbay_runner.cli import main
 from patchbay_runner.loader.fields import array, boolean, duration, integer, number, text
 from patchbay_runner.loader.jsonschemas import sim_schema
 from patchbay_runner.loader.shapes import Key, described, shape_of
@@ -34,8 +36,35 @@ def test_everything_that_can_be_generated_is_in_the_book_once() -> None:
     shown = Counter(name for page in PAGES for name in names_in((DOCS / page).read_text(encoding="utf-8")))
     actions = Counter(action for name in shown for action in name.split()[1:] if name.startswith("actions "))
     assert actions == Counter(list(ACTIONS))
-    tables = Counter({name: count for name, count in shown.items() if not name.startswith("actions ")})
+    tables = Counter({name: count for name, count in shown.items() if not name.startswith(("actions ", "options "))})
     assert tables == Counter([*BLOCKS, *(f"keys {name}" for name in TABLES)])
+
+
+def test_options_stand_in_the_page_of_their_command() -> None:
+    shown = [(page, name) for page in PAGES for name in names_in((DOCS / page).read_text(encoding="utf-8"))]
+    commands = [(page, name.split()[1]) for page, name in shown if name.startswith("options ")]
+    assert len(commands) > 10
+    assert [(page, name) for page, name in commands if page != f"commands/{name}.md"] == []
+
+
+def test_every_exit_code_is_in_the_book() -> None:
+    text = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8").partition("## Exit codes")[2]
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    raised = {error.exit_code for error in vars(errors).values() if hasattr(error, "exit_code")}
+    own = {value for name, value in vars(main).items() if name.startswith("EXIT_")}
+    assert raised | own | {0} <= documented
+
+
+def test_help_is_told_as_markdown() -> None:
+    table = options_table("run")
+    assert "| `-j`, `--jobs N or auto` | " in table
+    assert "| `--fail-fast`, `--keep-going` | " in table
+    assert "`[[prepare]]` is passed over" in table
+    assert table.count("|") == 3 * len(table.splitlines())
+
+
+def test_commands_are_told_with_what_they_take() -> None:
+    assert "| [`patchbay push DIR`](../commands/push.md) | Sends the run in DIR" in commands_table()
 
 
 @pytest.mark.parametrize("name", EVERY_KEY)
