@@ -9,6 +9,7 @@ from pathlib import Path
 from patchbay_runner.vm.ssh import Door
 
 _BANNER_WITHIN_S = 3.0
+_POWER_OFF_WITHIN_S = 10.0
 
 
 def has_banner(port: int) -> bool:
@@ -52,6 +53,20 @@ def open_(door: Door, log: Path, timeout_s: float) -> str:
             return f"no handshake within {timeout_s:.0f} s"
     words = log.read_text(errors="replace").strip()
     return (words or f"ssh: exit code {done.returncode}") if done.returncode else ""
+
+
+def power_off(door: Door) -> bool:
+    """Whether the guest could be told to power off."""
+    if not is_open(door):
+        return False
+    command = door.ssh("-T", script="sudo -n poweroff")
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_POWER_OFF_WITHIN_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def _control(door: Door, what: str) -> bool:

@@ -157,11 +157,12 @@ class Guest(msgspec.Struct, frozen=True):
         token = secrets.token_hex(8)
         script = noted(argv, env, cwd, token, is_root=self.is_root)
         stdin, stdout, stderr = streams
-        # Ctrl-C reaches every process of a terminal's session, and this one must outlive it to report the exit code.
-        process = subprocess.Popen(
-            self.door.ssh("-T", script=script), stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
-        )
-        with process, self._passing_on(token):
+        command = self.door.ssh("-T", script=script)
+        with (
+            self._passing_on(token),
+            # Ctrl-C reaches every process of a terminal's session; this one must outlive it to report the exit code.
+            subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True) as process,
+        ):
             return process.wait()
 
     @contextmanager

@@ -54,9 +54,12 @@ class Door(msgspec.Struct, frozen=True):
 
 
 def interactive(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, *, is_root: bool) -> str:
-    """The script of a command on a terminal, whose keys are its signals. Without a command it is the login shell."""
+    """The script of a command on a terminal, whose keys are its signals. Without a command it is the login shell.
+
+    As in `noted`, the shell around it says what became of it.
+    """
     wanted = shlex.join(argv) if argv else '"$SHELL" -l'
-    return _as(f"{_entering(cwd)}exec {_env(env)} {wanted}", is_root=is_root)
+    return _as(f"trap : INT QUIT TERM; {_entering(cwd)}{_env(env)} {wanted}; exit $?", is_root=is_root)
 
 
 def noted(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, token: str, *, is_root: bool) -> str:

@@ -265,6 +265,7 @@ from pathlib import Path
 from tests.unit.vm_fakes import Fakes
 fakes = Fakes.__new__(Fakes)
 fakes.root = Path({str(fakes.root)!r})
+fakes._sockets = set()
 fakes.machine().{what}()
 """
     return subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])

@@ -7,6 +7,7 @@ What they are to do wrong stands in the file `faults`, one word a line.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -145,11 +146,13 @@ class Fakes:
         self.faults = root / "faults"
         self.calls = root / "calls"
         self.calls.touch()
+        self._sockets: set[Path] = set()
         self.break_()
         sources = {"qemu": _QEMU, "qemu-img": _QEMU_IMG, "ssh": _SSH, "ssh-keygen": _KEYGEN}
         for name, source in sources.items():
             self.install(name, source)
         monkeypatch.setenv("PATH", f"{self.bin}:{os.environ['PATH']}")
+        monkeypatch.setattr("patchbay_runner.vm.programs._VIRTIOFSD_PLACES", ())
         monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
 
     def install(self, name: str, source: str) -> None:
@@ -168,7 +171,9 @@ class Fakes:
         directory = self.root / project
         directory.mkdir(exist_ok=True)
         options = MachineOptions(**({"qemu": "qemu", "sharing": "9p", "boot_timeout_s": 20.0} | said))  # type: ignore[arg-type]
-        return resolve(options, Path(), directory)
+        made = resolve(options, Path(), directory)
+        self._sockets.add(made.sockets)
+        return made
 
     def machine(self, project: str = "project", **said: object) -> Machine:
         """A machine of a project."""
@@ -196,3 +201,5 @@ class Fakes:
         """Leaves no process behind, whatever the test did."""
         for pid in self.processes() + self.processes("virtiofsd"):
             os.kill(pid, signal.SIGKILL)
+        for directory in self._sockets:
+            shutil.rmtree(directory, ignore_errors=True)
