@@ -167,7 +167,7 @@ with Lab() as lab:
     assert not laptop.runs_in_process
     assert laptop.run_sync(os.getpid) != os.getpid()
 """)
-    assert "enters before its first thread; this one has 1 more: python" in output
+    assert "enters before its first thread; this one has 1 more: " in output
     assert "in conftest.py" in output
 
 

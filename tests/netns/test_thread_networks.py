@@ -320,15 +320,24 @@ def test_threads_that_wait_while_the_lab_is_closed() -> None:
                 assert all(isinstance(future.exception(20), OSError | LabError) for future in futures)
 
 
-def supervisors() -> set[int]:
-    found = set()
+def supervisor_of(parent: int) -> int:
+    """The process that answers for a program's threads."""
     for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdecimal() and b"patchbay_runner.library.supervisor" in (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+        if entry.name.isdecimal() and is_supervisor(int(entry.name)):
+            try:
+                status = (entry / "status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # another's, which has ended
+            if f"\nPPid:\t{parent}\n" in status:
+                return int(entry.name)
+    raise AssertionError("there is none")
+
+
+def is_supervisor(pid: int) -> bool:
+    try:
+        return b"patchbay_runner.library.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -353,16 +362,15 @@ def test_a_program_that_is_killed_leaves_nothing_and_a_daemon_its_sockets(tmp_pa
         "    threading.Thread(target=lambda: [socket.socket().close() for _ in range(10**9)], daemon=True).start()\n"
         "    print('up', flush=True); time.sleep(1000)\n"
     )
-    before = supervisors()
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-        (own,) = supervisors() - before
+        own = supervisor_of(process.pid)
         process.kill()
         process.wait()
         (tmp_path / "go").touch()
         until((tmp_path / "done").exists)
-        until(lambda: own not in supervisors())
+        until(lambda: not is_supervisor(own))
 
 
 @pytest.mark.parametrize("is_interactive", [True, False])
