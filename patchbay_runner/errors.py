@@ -7,6 +7,7 @@
     │   └── BinariesMissing  2  programs of sims could not be had; carries a BinaryError for each
     ├── BinaryError          2  one program could not be found, fetched or built; says what was expected
     ├── HostError            4  this machine cannot run labs; says what is missing and what would fix it
+    │   └── SandboxRefused   4  no sandbox can be made on it
     ├── PushError            1  a run could not be pushed to a server; says what the server, or the way to it, said
     ├── LabError             1  the network could not be made or changed as asked
     │   └── KernelError      1  one kernel operation was refused; carries the operation and errno
@@ -103,6 +104,10 @@ class HostError(PatchbayError):
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{problem}; {remedy}" if remedy else problem)
+
+
+class SandboxRefused(HostError):
+    """The host lets nobody make a sandbox, or has no room for one more. A virtual machine may help."""
 
 
 class PushError(PatchbayError):

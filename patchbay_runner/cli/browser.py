@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,8 @@ def tell_who_can_read(listener: socket.socket, directory: Path) -> None:
 
 def open_browser(url: str) -> None:
     """Opens a browser of the user's desktop, if there is one. Browsers for terminals would take ours."""
-    has_desktop = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    is_elsewhere = sys.platform != "linux"  # macOS says nothing of its desktop in the environment
+    has_desktop = is_elsewhere or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     is_other_user = "SUDO_UID" in os.environ  # whose browser would be started as root
     if is_other_user or not (has_desktop or os.environ.get("BROWSER")):
         return

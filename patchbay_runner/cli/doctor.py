@@ -51,6 +51,8 @@ def _print(diagnosis: Diagnosis, console: Console) -> None:
     if any("sysctl -w" in probe.remedy for probe in _imperfect(diagnosis.probes)):
         console.print(Text(_KEPT, style="dim"))
     console.print(_conclusion(diagnosis))
+    if any(probe.prevents_labs for probe in diagnosis.probes):
+        console.print(Text("in a virtual machine it can: patchbay run --vm, patchbay-vm test", style="cyan"))
 
 
 def _print_probe(probe: Probe, width: int, console: Console) -> None:

@@ -17,7 +17,7 @@ import click
 from patchbay_runner import __version__
 from patchbay_runner.cli.lazygroup import LazyGroup
 from patchbay_runner.cli.session import Session
-from patchbay_runner.errors import HostError, InputError, PatchbayError
+from patchbay_runner.errors import HostError, InputError, PatchbayError, SandboxRefused
 
 EXIT_USAGE = 2
 EXIT_DEFECT = 3
@@ -52,12 +52,31 @@ COMMANDS = {
 # Started by patchbay itself, and in no list of commands.
 INNER_COMMANDS = {"_worker-run": "patchbay_runner.cli.worker_run"}
 
+_ON_LINUX = ("run", "inspect", "run-in", "shell", "ps")
+
 
 class PatchbayGroup(LazyGroup):
     """The commands of `patchbay`."""
 
     shown = COMMANDS
     inner = INNER_COMMANDS
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """`run --vm` is `patchbay-vm run`; what makes networks here is told where there can be none."""
+        name, *rest = args
+        own = rest[: rest.index("--")] if "--" in rest else rest
+        if name == "run" and "--vm" in own:
+            rest.remove("--vm")
+            from patchbay_runner.cli.vm.run import run  # noqa: PLC0415 - seldom needed
+
+            return name, run, rest
+        if name in _ON_LINUX and sys.platform != "linux":
+            raise HostError(
+                "networks are made of Linux network namespaces", f"patchbay-vm {name}, in a virtual machine"
+            )
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=PatchbayGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -137,6 +156,8 @@ def _show_error(error: PatchbayError) -> None:
         annotate(error.diagnostics, os.environ)
     elif isinstance(error, HostError) and error.remedy:
         click.echo(f"error: {error.problem}\n  try: {error.remedy}", err=True)
+        if isinstance(error, SandboxRefused):
+            click.echo("  or: patchbay run --vm, in a virtual machine", err=True)
     else:
         click.echo(f"error: {error}", err=True)
 

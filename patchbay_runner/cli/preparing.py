@@ -18,7 +18,6 @@ from patchbay_runner.binaries.commands import missing_commands
 from patchbay_runner.binaries.overrides import EXPECTED, Override, parse_override
 from patchbay_runner.cli.fetching import open_progress
 from patchbay_runner.errors import InputError
-from patchbay_runner.lab.environment import program_environment
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.results.files import calling_user
 
@@ -81,6 +80,9 @@ def ready_binaries(
     `declared` holds what may be overridden, which is more than `plans` declare when they are a shard. Raises InputError
     for what cannot be had, and for commands not on PATH when the sims run on this machine.
     """
+    # What else is here serves hosts too that have no labs.
+    from patchbay_runner.lab.environment import program_environment  # noqa: PLC0415
+
     missing = is_run_here and missing_commands(plans, program_environment(os.environ)["PATH"])
     if missing:
         raise InputError(missing)

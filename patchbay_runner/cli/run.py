@@ -41,6 +41,9 @@ from patchbay_runner.results.shards import Shard
 
 @click.command()
 @run_options
+@click.option(
+    "--vm", is_flag=True, expose_value=False, help="Runs them in a virtual machine, as `patchbay-vm run` does."
+)
 @cluster_options
 @click.pass_obj
 def run(

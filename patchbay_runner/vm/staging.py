@@ -71,16 +71,18 @@ def stage_sims(guest: Place, files: Iterable[Path], cwd: Path) -> PurePosixPath:
     return _SIMS / name
 
 
-def link_paths(guest: Place, places: Mapping[Path, PurePosixPath]) -> None:
-    """Lets directories of this machine be found under their own paths, as far as the guest has nothing there.
+def link_path(guest: Place, path: Path, place: PurePosixPath) -> PurePosixPath:
+    """Lets a directory of this machine be found under its own path, if the guest has nothing there; what leads to it.
 
-    Compilers put paths into programs (Rust: `env!("CARGO_MANIFEST_DIR")`).
+    Messages name it as people know it, and programs find what their compiler knew (Rust: `env!("CARGO_MANIFEST_DIR")`).
     """
-    for path, place in places.items():
-        if path.parts[1] not in _TAKEN:
-            here, parent = shlex.quote(str(path)), shlex.quote(str(path.parent))
-            script = f"[ -e {here} ] || {{ sudo -n mkdir -p {parent} && sudo -n ln -sfn {place} {here}; }}"
-            guest.output(["sh", "-c", script])
+    if path.parts[1] in _TAKEN:
+        return place
+    here = shlex.quote(str(path))
+    is_same, is_used = f"[ {here} -ef {place} ]", f'[ -n "$(ls -A {here} 2>/dev/null)" ]'
+    made = f"{{ sudo -n mkdir -p {here} && sudo -n mount --bind {place} {here}; }}"
+    said = guest.output(["sh", "-c", f"{is_same} || {is_used} || {made}; {is_same} && echo same || true"])
+    return PurePosixPath(path) if said.strip() == "same" else place
 
 
 def check_programs(binaries: Sequence[Mapping[str, str]], machine: str) -> dict[str, Path]:

@@ -12,7 +12,7 @@ from patchbay_runner.cli.vm.sims import Named, place_sims
 from patchbay_runner.errors import BinaryError
 from patchbay_runner.vm import staging
 from patchbay_runner.vm.passing import passed_environment
-from patchbay_runner.vm.staging import check_programs, link_paths, stage_programs
+from patchbay_runner.vm.staging import check_programs, link_path, stage_programs
 from tests.unit.local_guest import LocalGuest
 
 
@@ -90,16 +90,20 @@ def test_directories_are_found_under_their_own_paths(
 ) -> None:
     sudo = tmp_path / "bin" / "sudo"
     sudo.parent.mkdir()
-    sudo.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    # No test mounts anything: what leads to a directory is a link here.
+    sudo.write_text('#!/bin/sh\n[ $2 = mkdir ] && exec mkdir -p "$(dirname "$4")"\nexec ln -s "$4" "$5"\n')
     sudo.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sudo.parent}:/usr/bin:/bin")
-    (tmp_path / "there").mkdir()
-    taken, free = tmp_path / "home", tmp_path / "x" / "free"
-    link_paths(guest, {taken: PurePosixPath(tmp_path / "there"), free: PurePosixPath(tmp_path / "there")})
-    assert free.resolve() == tmp_path / "there"
-    assert taken.resolve() == taken
+    there = PurePosixPath(tmp_path / "there")
+    Path(there).mkdir()
+    taken, free = tmp_path / "taken", tmp_path / "x" / "free"
+    (taken / "something").mkdir(parents=True)
+    for _ in range(2):
+        assert link_path(guest, free, there) == PurePosixPath(free)
+        assert link_path(guest, taken, there) == there
+    assert free.resolve() == Path(there)
     asked = len(guest.asked)
-    link_paths(guest, {Path("/work/main"): PurePosixPath("/app")})
+    assert link_path(guest, Path("/work/main"), PurePosixPath("/app")) == PurePosixPath("/app")
     assert len(guest.asked) == asked
 
 

@@ -9,6 +9,13 @@ from patchbay_runner.cli.lazygroup import LazyGroup
 
 # As in cli/main.py: imported when used.
 COMMANDS = {
+    "run": "patchbay_runner.cli.vm.run",
+    "test": "patchbay_runner.cli.vm.test",
+    "inspect": "patchbay_runner.cli.vm.inspect",
+    "run-in": "patchbay_runner.cli.vm.through",
+    "shell": "patchbay_runner.cli.vm.through",
+    "ps": "patchbay_runner.cli.vm.through",
+    "serve": "patchbay_runner.cli.vm.serve",
     "up": "patchbay_runner.cli.vm.up",
     "down": "patchbay_runner.cli.vm.down",
     "status": "patchbay_runner.cli.vm.status",

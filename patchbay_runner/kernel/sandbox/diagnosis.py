@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from patchbay_runner.errors import HostError, KernelError
+from patchbay_runner.errors import HostError, KernelError, SandboxRefused
 from patchbay_runner.kernel.remedies import ReadSetting, of_namespace_limit, of_refused_namespaces, read_setting
 from patchbay_runner.kernel.sandbox.messages import SetupFailed
 
@@ -40,7 +40,7 @@ def host_error(failure: SetupFailed, setting: ReadSetting = read_setting) -> Hos
     problem = f"{failure.operation}: {os.strerror(failure.errno)} ({name})"
     if failure.detail:
         problem = f"{problem}: {failure.detail}"
-    return HostError(f"a sandbox cannot be made: {problem}", _remedy(failure, setting))
+    return SandboxRefused(f"a sandbox cannot be made: {problem}", _remedy(failure, setting))
 
 
 def exhaustion(error: KernelError | OSError, setting: ReadSetting = read_setting) -> HostError | None:
