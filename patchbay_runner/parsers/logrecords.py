@@ -105,11 +105,19 @@ def _record(document: dict[str, Any]) -> LogRecord | None:
 
 
 def _unnest(rest: dict[str, Any]) -> None:
-    """tracing keeps an event's own fields, the message among them, in a table unless told to flatten them."""
+    """tracing keeps an event's own fields, the message among them, in a table unless told to flatten them.
+
+    Those that are called as something beside the table stay in it.
+    """
     nested = rest.get("fields")
-    if isinstance(nested, dict) and not nested.keys() & rest.keys():
+    if not isinstance(nested, dict):
+        return
+    clashing = {key: value for key, value in nested.items() if key in rest}
+    rest.update({key: value for key, value in nested.items() if key not in rest})
+    if clashing:
+        rest["fields"] = clashing
+    else:
         del rest["fields"]
-        rest.update(nested)
 
 
 def _take(rest: dict[str, Any], names: Iterable[str], kinds: tuple[type, ...]) -> Any:

@@ -124,5 +124,6 @@ def _format(name: str, beginning: bytes) -> str:
     return "ansi" if b"\x1b[" in beginning else "text"
 
 
-def _order(log: Log) -> tuple[str, str, str, str]:
-    return log.node or "", log.step or "", log.stream or "", log.path
+def _order(log: Log) -> tuple[str, str, str, bool, str]:
+    """Of a lab's record, what was logged comes before the events, which are among it."""
+    return log.node or "", log.step or "", log.stream or "", log.path.endswith(".events.jsonl"), log.path

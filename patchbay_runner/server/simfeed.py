@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from patchbay_runner.results.node_logs import SUFFIXES
 from patchbay_runner.results.record import MANIFEST_NAME
 from patchbay_runner.server.catalog import Catalog
 from patchbay_runner.server.feeds import Feed
@@ -59,6 +60,8 @@ class SimFeed(Feed):
         self._run, self._name = run, name
         self._steps = Steps(None)
         self._has_plan = False
+        # Nobody tells of the logs of a lab's record, as sim.json does of a sim's.
+        self._is_record = False
         self._state: dict[str, Any] = {}
         self._stamps: dict[str, Stamp | None] = {}
         self._catalog, self._watcher = catalog, watcher
@@ -71,6 +74,7 @@ class SimFeed(Feed):
             with self._catalog.root.directory(self._catalog.get(self._run).parts) as directory:
                 self._run_watch = self._watcher.watch(directory, self._run_happened)
         place = find_sim(self._catalog, self._run, self._name)
+        self._is_record = self._catalog.get(self._run).is_record
         now = self.now or SimNow(place)
         try:
             descriptor = self._catalog.root.open_directory(place.parts)
@@ -95,8 +99,11 @@ class SimFeed(Feed):
 
     def _read(self, directory: int, now: SimNow, place: SimPlace) -> SimNow:
         sim, logs = now.sim, now.logs
-        if self._is_newer(directory, "sim.json"):
-            sim, logs = _as_json(read_document(directory, "sim.json")), list_logs(directory)
+        is_told = self._is_newer(directory, "sim.json")
+        if is_told:
+            sim = _as_json(read_document(directory, "sim.json"))
+        if is_told or self._is_record:
+            logs = list_logs(directory)
         now = self._with_state(directory, now) if self._is_newer(directory, STATE_NAME) else now
         is_further = self._read_steps(directory) or place.line.status != now.place.line.status
         return now._replace(
@@ -130,8 +137,11 @@ class SimFeed(Feed):
         return stamp not in (None, before)
 
     def _happened(self, name: str) -> None:
-        if name in _NAMES:
+        if name in _NAMES or (self._is_record and name.endswith(SUFFIXES) and not self._is_known(name)):
             self.touch()
+
+    def _is_known(self, log: str) -> bool:
+        return self.now is not None and any(each.path == log for each in self.now.logs)
 
     def _run_happened(self, name: str) -> None:
         if name in ("", MANIFEST_NAME, self._name):

@@ -31,6 +31,10 @@ LINES = {
         '{"timestamp":"t","level":"ERROR","fields":{"error":"no such yak"},"target":"app","spans":[]}',
         't ERROR app: error="no such yak"',
     ),
+    "tracing, a field called as one of the line's own": (
+        '{"timestamp":"t","level":"INFO","fields":{"message":"moved","target":"b","n":1},"target":"app"}',
+        't  INFO app: moved fields={"target":"b"} n=1',
+    ),
     "structlog": (
         '{"event": "user logged in", "user": "an na", "logger": "app.auth", "level": "warning", '
         '"timestamp": "2024-05-01T10:00:00.123456Z", "nested": {"a": [1, 2]}}',

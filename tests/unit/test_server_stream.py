@@ -88,6 +88,21 @@ def test_a_sim_is_followed_from_its_start_to_its_end(client: httpx.Client, work:
     assert [event["kind"] for event in events] == ["sim_started", "step_started", "step_finished", "sim_finished"]
 
 
+def test_logs_of_a_lab_are_told_as_they_come(client: httpx.Client, work: Path) -> None:
+    record = make_record(work / "lab", status="running")
+    line = b'{"level":"INFO","fields":{"message":"hello"},"target":"app"}\n'
+    (record / "device.d.tracing.jsonl").write_bytes(line)
+    with streaming(client, run="lab", sim="lab") as stream:
+        first = stream.until("logs")
+        assert [(log["path"], log["node"]) for log in first] == [("device.d.tracing.jsonl", "d")]
+        (record / "lab.tracing.jsonl").write_bytes(line)
+        assert [log["path"] for log in stream.until("logs")] == ["lab.tracing.jsonl"]
+    (record / "device.d.events.jsonl").write_bytes(b"{}\n")
+    listed = client.get(run_path("lab", "sims", "lab", "logs")).json()["logs"]
+    names = ["lab.tracing.jsonl", "device.d.tracing.jsonl", "device.d.events.jsonl"]
+    assert [log["path"] for log in listed] == names
+
+
 def opids(stream: Any, up_to: int) -> list[int]:
     found: list[int] = []
     while not found or found[-1] < up_to:

@@ -112,6 +112,15 @@ describe("JSON log lines", () => {
     for (const line of ["", "text", "[1]", '{"a":1}', '{"msg":"torn', "{}"]) expect(parseRecord(line)).toBeNull();
   });
 
+  it("keep a field that is called as one of the line's own", () => {
+    const record = parseRecord('{"level":"INFO","fields":{"message":"moved","target":"b","n":1},"target":"app"}');
+    expect(record).toMatchObject({ message: "moved", target: "app" });
+    expect(record?.fields).toEqual([
+      ["fields", { target: "b" }],
+      ["n", 1],
+    ]);
+  });
+
   it("keep what was not understood as fields", () => {
     expect(parseRecord('{"msg":"m","fields":{"msg":"other"},"spans":[1]}')?.fields).toEqual([
       ["fields", { msg: "other" }],

@@ -33,5 +33,13 @@ export function byNode(logs: readonly LogEntry[]): ReadonlyMap<string, readonly 
 /** What to call a log below its node. */
 export function logTitle(log: LogEntry): string {
   if (log.node === null) return log.path;
-  return [log.step ?? "all steps", log.stream ?? log.path.slice(log.path.lastIndexOf("/") + 1)].join(" · ");
+  if (log.stream === null && log.step === null) return ownName(log.path, log.node);
+  return [log.step ?? "all steps", log.stream ?? ownName(log.path, log.node)].join(" · ");
+}
+
+/** The file's name, without the node where it begins with that, as in records of labs. */
+function ownName(path: string, node: string): string {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const prefix = ["device", "router", "ix"].map((kind) => `${kind}.${node}.`).find((each) => name.startsWith(each));
+  return prefix === undefined ? name : name.slice(prefix.length);
 }

@@ -91,12 +91,16 @@ export function momentOf(document: Document): number | null {
   return timeOf(value).at;
 }
 
-/** tracing keeps an event's own fields, the message among them, in a table unless told to flatten them. */
+/** tracing keeps an event's own fields, the message among them, in a table unless told to flatten them.
+ *  Those that are called as something beside the table stay in it. */
 function unnested(document: Document): Document {
   const { fields, ...rest } = document;
   if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return { ...document };
-  if (Object.keys(fields).some((key) => key in document)) return { ...document };
-  return { ...rest, ...fields };
+  const entries = Object.entries(fields);
+  const clashing = entries.filter(([key]) => key in document);
+  const lifted = Object.fromEntries(entries.filter(([key]) => !(key in document)));
+  if (clashing.length === 0) return { ...rest, ...lifted };
+  return { ...document, fields: Object.fromEntries(clashing), ...lifted };
 }
 
 function take(rest: Document, names: readonly string[], isKind: (value: unknown) => boolean): unknown {

@@ -20,6 +20,8 @@ const MOST = 20_000;
 const AGAIN_MS = 2000;
 /** What a test suite's own code tells, in the record of its lab. */
 const LAB_EVENTS = "lab.events.jsonl";
+/** How files end in records of labs: of what was logged, and of the events among that. */
+const [TRACING, EVENTS] = [".tracing.jsonl", ".events.jsonl"];
 
 export function useCustomEvents(run: string, sim: string, logs: readonly LogEntry[], isLive: boolean): CustomEvents {
   const [found, setFound] = useState<CustomEvents>(NONE);
@@ -42,12 +44,15 @@ export function useCustomEvents(run: string, sim: string, logs: readonly LogEntr
   return found;
 }
 
-/** Where a node has everything that it wrote in one log, its steps' logs hold nothing else. */
+/** Where a node has everything that it wrote in one log, its steps' logs hold nothing else; where its events have a file
+ *  of their own, what it logged holds no others. */
 function searchable(logs: readonly LogEntry[]): LogEntry[] {
   const whole = new Set(logs.filter(({ step }) => step === null).map(({ node, stream }) => `${node} ${stream}`));
-  return logs.filter(({ path, node, step, stream }) =>
-    node === null ? path === LAB_EVENTS : step === null || !whole.has(`${node} ${stream}`),
-  );
+  const paths = new Set(logs.map(({ path }) => path));
+  return logs.filter(({ path, node, step, stream }) => {
+    if (path.endsWith(TRACING) && paths.has(path.replace(TRACING, EVENTS))) return false;
+    return node === null ? path === LAB_EVENTS : step === null || !whole.has(`${node} ${stream}`);
+  });
 }
 
 /** What was searched stays searched: it goes on where it was. */
