@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -57,18 +59,38 @@ def test_a_sim_prints_what_the_page_shows(block: Block, tmp_path: Path) -> None:
 
 
 MODULES = list(pages_of_tests())
+# What became of each test, by the page that it stands in, and all that pytest said.
+Outcomes = tuple[dict[str, Counter[str]], str]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    """One pytest for the tests of all pages, a module each: it takes longer to start than to test."""
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    for page, module, _ in MODULES:
+        (folder / f"{module_name(page)}.py").write_text(module)
+    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder}/tmp", "--junitxml=report"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+    found: dict[str, Counter[str]] = {page: Counter() for page, *_ in MODULES}
+    pages = {module_name(page): page for page in found}
+    for case in ElementTree.parse(folder / "report").iter("testcase"):
+        verdicts = {"failure": "failed", "error": "failed", "skipped": "skipped"}
+        verdict = next((verdicts[child.tag] for child in case if child.tag in verdicts), "passed")
+        found[pages[case.attrib["classname"]]][verdict] += 1
+    return found, done.stdout
+
+
+def module_name(page: str) -> str:
+    return "test_" + re.sub(r"\W", "_", page)
 
 
 @pytest.mark.parametrize(("page", "module", "expected"), MODULES, ids=[page for page, *_ in MODULES])
-def test_the_tests_of_a_page_do_what_it_says(page: str, module: str, expected: str, tmp_path: Path) -> None:
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_page.py").write_text(module)
-    argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/tmp"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+def test_the_tests_of_a_page_do_what_it_says(page: str, module: str, expected: str, outcomes: Outcomes) -> None:
+    found, said = outcomes
     if expected:
-        assert re.search(rf"=+ {expected} in ", done.stdout), done.stdout
+        assert {verdict: int(count) for count, verdict in re.findall(r"(\d+) (\w+)", expected)} == found[page], said
         return
-    assert done.returncode == 0, f"{page}: {done.stdout}{done.stderr}"
     written = len(re.findall(r"^(?:async )?def test_", module, re.MULTILINE))
-    (passed,) = re.findall(r"(\d+) passed", done.stdout)
-    assert int(passed) >= written
+    assert found[page].keys() == {"passed"}, said
+    assert found[page]["passed"] >= written
