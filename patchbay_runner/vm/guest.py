@@ -18,24 +18,15 @@ from typing import IO
 import msgspec
 
 from patchbay_runner.errors import HostError
-from patchbay_runner.model.vm import Sharing
+from patchbay_runner.vm.copying import Copies
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.ssh import Door, interactive, noted, signalled
 
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
 # What ssh reports when there is no connection; a command may end like that as well.
 _NO_CONNECTION = 255
 Stream = int | IO[bytes] | None
-
-
-class Share(msgspec.Struct, frozen=True):
-    """A directory of the host in the guest, and how it gets there. `passed_over` says why not in a better way."""
-
-    tag: str
-    host: Path
-    guest: str
-    is_writable: bool = False
-    by: Sharing = "9p"
-    passed_over: str = ""
+Streams = tuple[Stream, Stream, Stream]
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -71,13 +62,27 @@ class Guest(msgspec.Struct, frozen=True):
 
         Signals that reach the main thread of this process meanwhile go to the command's process group.
         """
-        if tty:
-            code = subprocess.call(self.command(argv, env, cwd, tty=True), stdin=stdin, stdout=stdout, stderr=stderr)
-        else:
-            code = self._run_noted(argv, env or {}, cwd, (stdin, stdout, stderr))
+        with self._copies().fresh():
+            code = self._code_of(argv, env or {}, cwd, (stdin, stdout, stderr), tty=tty)
         if code == _NO_CONNECTION and not self.is_answering():
             raise HostError("the connection to the virtual machine broke", "patchbay-vm status")
         return code if code >= 0 else 128 - code
+
+    def _code_of(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, streams: Streams, *, tty: bool
+    ) -> int:
+        if not tty:
+            return self._run_noted(argv, env, cwd, streams)
+        stdin, stdout, stderr = streams
+        return subprocess.call(self.command(argv, env, cwd, tty=True), stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def _copies(self) -> Copies:
+        """What stands in for shares where there are none."""
+        return Copies(self._as_script, self.shares, self.door.key.parent.parent)
+
+    def _as_script(self, script: str) -> list[str]:
+        whole = f"exec sudo -n sh -c {shlex.quote(script)}" if self.is_root else script
+        return self.door.ssh("-T", script=whole)
 
     def output(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> str:
         """What a command that must not fail writes. Raises HostError with its last words."""
@@ -151,9 +156,7 @@ class Guest(msgspec.Struct, frozen=True):
         if done.returncode:
             raise HostError(f"cannot {what} port {host_port} of the host: {done.stderr.strip()}")
 
-    def _run_noted(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, streams: tuple[Stream, Stream, Stream]
-    ) -> int:
+    def _run_noted(self, argv: Sequence[str], env: Mapping[str, str], cwd: str | None, streams: Streams) -> int:
         token = secrets.token_hex(8)
         script = noted(argv, env, cwd, token, is_root=self.is_root)
         stdin, stdout, stderr = streams
@@ -192,9 +195,7 @@ class Guest(msgspec.Struct, frozen=True):
     def _piped(
         self, script: str, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
     ) -> Iterator[subprocess.Popen[bytes]]:
-        whole = f"exec sudo -n sh -c {shlex.quote(script)}" if self.is_root else script
-        command = self.door.ssh("-T", script=whole)
-        with subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(self._as_script(script), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE) as process:
             assert process.stderr
             yield process
             words = process.stderr.read().decode(errors="replace").strip()

@@ -10,8 +10,8 @@ import msgspec
 
 from patchbay_runner.model.vm import Accelerator
 from patchbay_runner.vm.accelerators import processor_of
-from patchbay_runner.vm.guest import Share
 from patchbay_runner.vm.settings import Architecture
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.state import State
 
 _CONSOLES: dict[Architecture, str] = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}

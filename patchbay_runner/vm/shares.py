@@ -12,9 +12,9 @@ import msgspec
 from patchbay_runner.errors import HostError
 from patchbay_runner.model.vm import Sharing
 from patchbay_runner.vm import processes
-from patchbay_runner.vm.guest import Share
 from patchbay_runner.vm.programs import find_virtiofsd
 from patchbay_runner.vm.settings import Settings
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.state import State, tail
 
 _TAGS = ("app", "target", "work")
@@ -96,10 +96,11 @@ def mounting(shares: tuple[Share, ...], user: str) -> str:
     lines = []
     for share in shares:
         access = "rw" if share.is_writable else "ro"
-        lines.append(f"mkdir -p {share.guest}")
         if share.by == "copy":
-            lines.append(f"chown {user} {share.guest}")
+            # Of an earlier boot: what was copied then may be gone from the host.
+            lines.append(f"rm -rf {share.guest} && mkdir {share.guest} && chown {user} {share.guest}")
             continue
+        lines.append(f"mkdir -p {share.guest}")
         options = f"trans=virtio,version=9p2000.L,msize={_MESSAGE_BYTES},{access}" if share.by == "9p" else access
         mount = f"mount -t {share.by} -o {options} {share.tag} {share.guest}"
         lines.append(f"mountpoint -q {share.guest} || {mount}")

@@ -17,8 +17,8 @@ import msgspec
 from patchbay_runner.errors import HostError
 from patchbay_runner.model.vm import Accelerator
 from patchbay_runner.vm.accelerators import PassedOver
-from patchbay_runner.vm.guest import Share
 from patchbay_runner.vm.settings import Settings
+from patchbay_runner.vm.share import Share
 
 T = TypeVar("T")
 Report = Callable[[str], None]

@@ -12,8 +12,8 @@ from patchbay_runner.model.vm import Accelerator
 from patchbay_runner.vm import processes, qmp
 from patchbay_runner.vm.accelerators import PassedOver
 from patchbay_runner.vm.disk import Origin
-from patchbay_runner.vm.guest import Share
 from patchbay_runner.vm.settings import Settings
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.state import State, read_record
 
 Condition = Literal["running", "starting", "paused", "stopped", "absent"]

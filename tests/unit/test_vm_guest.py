@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from patchbay_runner.errors import HostError
-from patchbay_runner.vm.guest import Guest, Share
+from patchbay_runner.vm.guest import Guest
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.ssh import Door
 
 _SSH = """#!/bin/sh

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from patchbay_runner.errors import HostError
-from patchbay_runner.vm.guest import Share
 from patchbay_runner.vm.qemu import Hardware, Kernel, arguments
+from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.shares import mounting
 from patchbay_runner.vm.state import State
 from tests.unit.vm_fakes import Fakes

@@ -22,7 +22,8 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif("PATCHBAY_TEST_EMULATED_PROCESSOR" in os.environ, reason="a machine in a machine"),
 ]
-_COMMAND = str(Path(sys.executable).with_name("patchbay-vm"))
+_COMMAND = (sys.executable, "-c", "from patchbay_runner.__main__ import vm; vm()")
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 _HARDWARE = ("--memory-mb", "768", "--cpus", "2", "--disk-gb", "6")
 _SOON_S = 120.0
 
@@ -35,11 +36,17 @@ class Project:
         self.state = root / ".qemu-vm" / "patchbay-vm"
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([_COMMAND, *arguments], cwd=self.root, **more)
+        return subprocess.Popen([*_COMMAND, *arguments], cwd=self.root, env=_ENVIRONMENT, **more)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(
-            [_COMMAND, *arguments], cwd=self.root, capture_output=True, text=True, timeout=600, check=False
+            [*_COMMAND, *arguments],
+            cwd=self.root,
+            env=_ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
@@ -149,7 +156,7 @@ def on_a_terminal(project: Project, arguments: Sequence[str], awaited: bytes, ty
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(project.root)
-        os.execv(_COMMAND, [_COMMAND, *arguments])
+        os.execve(_COMMAND[0], [*_COMMAND, *arguments], _ENVIRONMENT)
     seen = b""
     while awaited not in seen:
         seen += os.read(terminal, 1024)
