@@ -6,14 +6,12 @@ import asyncio
 import os
 import select
 import socket
-import traceback
 from contextlib import suppress
 from typing import Any
 
 from patchbay_runner.control import methods, wire
 from patchbay_runner.control.handlers import HANDLERS, Client, WithDescriptors
 from patchbay_runner.control.labs import Labs
-from patchbay_runner.errors import PatchbayError
 from patchbay_runner.model.topology import Origin
 
 # How often a client that sends nothing more is looked after, as long as it waits for replies.
@@ -54,7 +52,7 @@ class _Serving:
             asked = method.read(request.params or {})
             if method.needs_lab:
                 await self._client.lab()
-        except (wire.Refusal, PatchbayError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the client, whatever it is
             await self._send(wire.error_line(number, error))
             return
         answering = self._answer(number, method, asked, Origin(_place(number)))
@@ -87,10 +85,8 @@ class _Serving:
             if isinstance(found, WithDescriptors):
                 fds, found = found.fds, found.result
             line = wire.result_line(number, found)
-        except (wire.Refusal, PatchbayError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the client, whatever it is
             line = wire.error_line(number, error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one client's bad luck, not everybody's end
-            line = wire.error_line(number, wire.Refusal("Defect", traceback.format_exception_only(error)[-1].strip()))
         try:
             await self._send(line, fds)
         finally:

@@ -97,19 +97,27 @@ def _lab_fields(lab: HeldLab) -> Answer:
 
 async def run(client: Client, asked: requests.Run, _origin: Origin) -> Answer:
     lab = await client.lab()
-    program = await lab.ask(programs.start, asked)
+    starting = asyncio.ensure_future(lab.ask(programs.start, asked))
     try:
-        if not await program.ended(asked.timeout_s):
-            await lab.call(_kill, program)
-            message = f"{asked.argv[0]} has not ended after {asked.timeout_s:g} s, and was killed"
-            raise Refusal("Timeout", message, **program.output(asked.encoding))
-        return {"returncode": await lab.call(program.remote.wait), **program.output(asked.encoding)}
+        # Who goes away meanwhile leaves a program behind that has begun all the same.
+        program = await asyncio.shield(starting)
+        return await _result(lab, program, asked)
     except asyncio.CancelledError:
+        program = await starting
         if not lab.is_closed:
             await lab.call(_kill, program)
         raise
     finally:
-        program.close()
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            starting.result().close()
+
+
+async def _result(lab: HeldLab, program: programs.Program, asked: requests.Run) -> Answer:
+    if not await program.ended(asked.timeout_s):
+        await lab.call(_kill, program)
+        message = f"{asked.argv[0]} has not ended after {asked.timeout_s:g} s, and was killed"
+        raise Refusal("Timeout", message, **program.output(asked.encoding))
+    return {"returncode": await lab.call(program.remote.wait), **program.output(asked.encoding)}
 
 
 def _kill(program: programs.Program) -> None:

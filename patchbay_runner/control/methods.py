@@ -26,6 +26,9 @@ _STREAMS = (
 )
 _ENDED = f"`returncode`, negative for a signal; {_STREAMS}"
 
+# What goes to programs as it is.
+_CONTENTS = ("input",)
+
 
 class Parameter(msgspec.Struct, frozen=True):
     """One parameter; `kind` is its type."""
@@ -71,10 +74,23 @@ def _checked(method: str, parameters: tuple[Parameter, ...], params: Mapping[str
 
 
 def _converted(method: str, parameter: Parameter, value: Any) -> Any:
+    if parameter.name not in _CONTENTS and _has_nul(value):
+        raise bad_request(f"{method}: {parameter.name!r} holds the character NUL, which the system takes for an end")
     try:
         return msgspec.convert(value, parameter.kind)
     except msgspec.ValidationError as error:
         raise bad_request(f"{method}: {parameter.name!r}: {error}") from error
+
+
+def _has_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case dict():
+            return any(map(_has_nul, (*value, *value.values())))
+        case list():
+            return any(map(_has_nul, value))
+    return False
 
 
 def _parameters(kind: type[Any]) -> tuple[Parameter, ...]:

@@ -106,6 +106,9 @@ def start(client: LabClient, asked: requests.Run | requests.Spawn) -> Program:
     """Starts a program. Raises LabError, StepError, OSError for a file that cannot be opened."""
     if not asked.argv:
         raise bad_request("argv is empty")
+    for name in asked.env:
+        if not name or "=" in name:
+            raise bad_request(f"{name!r} cannot be the name of a variable")
     cwd = Path(asked.cwd or ".").absolute()
     captured: dict[str, int] = {}
     with ExitStack() as failing, ExitStack() as stack:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -39,6 +39,8 @@ def _row(method: str, parameter: Parameter) -> str:
 def type_text(kind: Any) -> str:
     """A type in the words of JSON; null is not told, since what may be left out may be null."""
     origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return type_text(args[0])
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in args)
     if origin in (Union, types.UnionType):

@@ -5,13 +5,14 @@ The docstrings and `TEXTS` are what the reference says.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from patchbay_runner.lab.commands import Family
 
 Condition = str | dict[str, Any]
+Number16 = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Encoding = Literal["utf-8", "base64"]
 
 
@@ -168,7 +169,7 @@ class UdpReflector(Params, frozen=True):
     """Starts a UDP server that sends back what comes; it is bound when the reply is there."""
 
     node: str
-    port: int = 0
+    port: Number16 = 0
     host: str = "0.0.0.0"
 
 
@@ -176,7 +177,7 @@ class TcpReflector(Params, frozen=True):
     """Starts a TCP server that sends back what comes; it is bound when the reply is there."""
 
     node: str
-    port: int = 0
+    port: Number16 = 0
     host: str = "0.0.0.0"
 
 
@@ -205,7 +206,7 @@ class Socket(Params, frozen=True):
     node: str
     family: Family = "inet"
     type: Literal["stream", "dgram", "raw"] = "stream"
-    protocol: int = 0
+    protocol: Number16 = 0
 
 
 class Enter(Params, frozen=True):

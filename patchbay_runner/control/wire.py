@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import socket
+import traceback
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class _Numbered(msgspec.Struct, frozen=True):
     id: Id = None
 
 
+# The last one is for what is nested deeper than anybody means.
+_MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _REQUEST = msgspec.json.Decoder(Request)
 _NUMBERED = msgspec.json.Decoder(_Numbered)
 
@@ -53,7 +56,7 @@ def read_request(line: bytes) -> Request:
     """Raises Refusal."""
     try:
         return _REQUEST.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise bad_request(f"not a request: {error}") from error
 
 
@@ -61,7 +64,7 @@ def id_of(line: bytes) -> Id:
     """The number of a line that is no request otherwise, as far as there is one."""
     try:
         return _NUMBERED.decode(line).id
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _MALFORMED:
         return None
 
 
@@ -74,12 +77,12 @@ def result_line(number: Id, result: object) -> bytes:
     return _line({"id": number, "result": result})
 
 
-def error_line(number: Id, error: Refusal | PatchbayError | OSError) -> bytes:
+def error_line(number: Id, error: Exception) -> bytes:
     """`kind` is the class of `errors.py`, "OSError", or one of the protocol's own."""
     return _line({"id": number, "error": error_fields(error)})
 
 
-def error_fields(error: Refusal | PatchbayError | OSError) -> dict[str, Any]:
+def error_fields(error: Exception) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
     match error:
         case Refusal(kind=kind, details=details):
@@ -88,9 +91,13 @@ def error_fields(error: Refusal | PatchbayError | OSError) -> dict[str, Any]:
             return {**fields, "diagnostics": [msgspec.to_builtins(each) for each in diagnostics]}
         case LabError(node=node):
             return {**fields, "node": node} if node else fields
+        case PatchbayError():
+            return fields
         case OSError():
             return {**fields, "kind": "OSError"}
-    return fields
+    # A defect of ours is one client's bad luck, not everybody's end.
+    message = f"{fields['kind']}: {fields['message']}"
+    return {"kind": "Defect", "message": message, "traceback": "".join(traceback.format_exception(error))}
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

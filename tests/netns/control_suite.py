@@ -108,11 +108,13 @@ def test_nonsense_is_answered_and_does_no_harm() -> None:
             (b'{"id": 5, "method": "node", "params": {"nod": "x"}}', 'did you mean "node"'),
             (b'\xff\xfe{"id": 5}', "not a request"),
             (b'{"id": {"a": 1}, "method": "hello"}', "not a request"),
+            (b'{"params": ' + b'{"a": ' * 50_000, "recursion"),
+            (b'{"method": "\\ud800"}', "not a request"),
         ):
             control.raw(b"\n" + line + b"\r\n\n")
             answer = control.line()
             assert answer["error"]["kind"] == "BadRequest"
-            assert message in answer["error"]["message"]
+            assert message in answer["error"]["message"], answer
             assert answer["id"] == (5 if line.startswith(b'{"id": 5') else None)
         control.raw(b'{"method": "' + b"x" * LINE_LIMIT_BYTES + b'"}\n{"id": "next", "method": "hello"}\n')
         assert control.line()["error"]["message"] == "a line is longer than 16 MiB"
@@ -138,6 +140,9 @@ def test_what_no_file_may_say_names_the_key(lab: Control) -> None:
         ("run", {"node": "laptop", "argv": ["true"], "cwd": "/nowhere"}, "StepError: working directory /nowhere"),
         ("run", {"node": "laptop", "argv": ["true"], "stdout": "/nowhere/x"}, "OSError"),
         ("run", {"node": "laptop", "argv": ["cat"], "input": "?", "encoding": "base64"}, "input is not base64"),
+        ("run", {"node": "laptop", "argv": ["a\0b"]}, "BadRequest: run: 'argv' holds the character NUL"),
+        ("run", {"node": "laptop", "argv": ["true"], "env": {"A=B": ""}}, "'A=B' cannot be the name of a variable"),
+        ("tcp_reflector", {"node": "server", "port": 65_536}, "BadRequest: tcp_reflector: 'port': Expected"),
         ("wait", {"pid": 1}, "LabError: no program with the pid 1 was spawned in this lab"),
         ("signal", {"pid": 1, "signal": "SIGNOTHING"}, "BadRequest: there is no signal 'SIGNOTHING'"),
         ("udp_reflector", {"node": "server", "host": "192.0.2.1"}, "OSError"),
@@ -364,6 +369,8 @@ def test_a_lab_that_is_kept_and_found_by_its_identifier(tmp_path: Path) -> None:
         assert made["lab"] not in labs()
         with pytest.raises(Refused, match=r"InputError: .*nothing\.toml"):
             other.ask("create_lab", file="nothing.toml")
+        with pytest.raises(Refused, match=r"HostError: .*/proc/nothing"):
+            other.ask("create_lab", outdir="/proc/nothing")
         other.ask("create_lab", ipv6_provisioning="ra", seed=3)
     assert json.loads((tmp_path / "record" / "state.json").read_text())["status"] == "failed"
 
