@@ -46,8 +46,7 @@ class Apt(msgspec.Struct, frozen=True):
 
     def closure(self, packages: Sequence[str], task: Task) -> list[Path]:
         """The files of the packages and of all that they need. Raises HostError for one that Debian does not have."""
-        self._call(task, *_INSTALL, "--download-only", *packages)
-        return [self._archive(match) for match in self._simulate(packages, task)]
+        return self._fetch(self._simulate(packages, task), task)
 
     def named(self, package: str, task: Task) -> Path:
         """The file of the one package that `package` stands for, as linux-image-amd64 does for the newest kernel.
@@ -59,8 +58,7 @@ class Apt(msgspec.Struct, frozen=True):
         found = [match for match in simulated if match[1].startswith(f"{stem}-") and match[1] != package]
         if not found:
             raise HostError(f"Debian has nothing that {package} stands for")
-        self._call(task, "download", f"{found[0][1]}={found[0][2]}", cwd=self.root / "archives")
-        return self._archive(found[0])
+        return self._fetch(found[:1], task)[0]
 
     def forget_old(self, kept: Sequence[Path]) -> None:
         """Removes packages that are not of use any more."""
@@ -68,6 +66,14 @@ class Apt(msgspec.Struct, frozen=True):
         for path in (self.root / "archives").glob("*.deb"):
             if path.name not in wanted:
                 path.unlink(missing_ok=True)
+
+    def _fetch(self, wanted: Sequence[re.Match[str]], task: Task) -> list[Path]:
+        """The files of packages, once they are all there. apt gives a file its name when it has checked it."""
+        missing = [match for match in wanted if not self._archive(match).exists()]
+        if missing:
+            names = [f"{match[1]}:{match[3]}={match[2]}" for match in missing]
+            self._call(task, "download", *names, cwd=self.root / "archives")
+        return [self._archive(match) for match in wanted]
 
     def _simulate(self, packages: Sequence[str], task: Task) -> list[re.Match[str]]:
         """Name, version and architecture of each package that would be installed."""
