@@ -1,7 +1,4 @@
-"""The life of a real machine, on the host: one boot that a killed command begins, and all that a machine is for.
-
-An image is built first where there is none (`patchbay-vm image build`).
-"""
+"""The life of a real machine, on the host: one boot that a killed command begins, and all that a machine is for."""
 
 from __future__ import annotations
 
@@ -67,11 +64,10 @@ class Project:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("a project, with odd names"))
+    assert images.is_dir()
     made.root.joinpath("patchbay.toml").write_text('work_dir = "out"\n')
-    if made.run("image", "list").strip().count("debian-") == 0:
-        made.run("image", "build")
     try:
         begin_and_be_killed(made)
         made.run("up", *_HARDWARE)
