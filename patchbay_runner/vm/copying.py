@@ -22,6 +22,7 @@ import msgspec
 
 from patchbay_runner.errors import HostError
 from patchbay_runner.vm.share import Share
+from patchbay_runner.vm.unpacking import unpack
 
 # What a guest has no use for, and what may be large.
 _LEFT_OUT = frozenset({".git", ".qemu-vm", ".venv", "node_modules", "__pycache__"})
@@ -110,13 +111,14 @@ class Copies:
         changed = [path for path, stamp in now.items() if known.guest.get(path) != stamp]
         if not changed:
             return
-        script = f"tar -C {shlex.quote(share.guest)} --no-recursion --null --ignore-failed-read -T - -cf -"
+        options = "--no-recursion --null --hard-dereference --ignore-failed-read -T - -cf -"
+        script = f"tar -C {shlex.quote(share.guest)} {options}"
         with _spooled("\0".join(changed).encode()) as names, tempfile.TemporaryFile() as archive:
             # A file that grows meanwhile is fetched again; tar says 1 for it.
             self._talk(script, names, archive, fine=(0, 1))
             archive.seek(0)
             with tarfile.open(fileobj=archive) as members:
-                members.extractall(share.host, filter=_taken)
+                unpack(members, share.host)
         self._write(share, _Known(list_host(share.host, self._others(share)), now))
 
     def _list_guest(self, share: Share) -> dict[str, str]:
@@ -191,11 +193,3 @@ def _spooled(content: bytes) -> IO[bytes]:
     spooled.write(content)
     spooled.seek(0)
     return spooled
-
-
-def _taken(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
-    """What may lead out of the directory stays in the guest."""
-    try:
-        return tarfile.data_filter(member, place)
-    except tarfile.FilterError:
-        return None

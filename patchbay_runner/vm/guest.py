@@ -21,6 +21,7 @@ from patchbay_runner.errors import HostError
 from patchbay_runner.vm.copying import Copies
 from patchbay_runner.vm.share import Share
 from patchbay_runner.vm.ssh import Door, interactive, noted, signalled
+from patchbay_runner.vm.unpacking import unpack
 
 _PASSED_ON = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
 # What ssh reports when there is no connection; a command may end like that as well.
@@ -131,12 +132,12 @@ class Guest(msgspec.Struct, frozen=True):
     def copy_out(self, path: str, directory: Path) -> None:
         """Copies a file or a tree of the guest into a directory of the host. Raises HostError."""
         parent, name = str(Path(path).parent), Path(path).name
-        script = f"exec tar -C {shlex.quote(parent)} -cf - {shlex.quote(name)}"
+        script = f"exec tar -C {shlex.quote(parent)} --hard-dereference -cf - {shlex.quote(name)}"
         with self._piped(script, stdout=subprocess.PIPE) as process:
             assert process.stdout
             try:
                 with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                    archive.extractall(directory, filter="data")
+                    unpack(archive, directory)
             except tarfile.ReadError:
                 pass  # nothing came: tar says why, and _piped passes it on
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from patchbay_runner.errors import HostError
 from patchbay_runner.vm.copying import Copies
 from patchbay_runner.vm.share import Share
+from patchbay_runner.vm.unpacking import unpack
 
 
 class Sides:
@@ -80,9 +83,42 @@ def test_results_come_out_as_they_are_written_and_at_the_end(sides: Sides) -> No
 
 def test_nothing_is_written_outside_of_the_directory(sides: Sides) -> None:
     sides.guest_work.joinpath("away").symlink_to("/etc")
+    sides.guest_work.joinpath("up").symlink_to("../../..")
     with sides.copies.fresh():
         sides.guest_work.joinpath("fine").touch()
     assert {path.name for path in sides.work.iterdir()} == {"fine"}
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "way/out"])
+def test_no_member_of_an_archive_leads_out(tmp_path: Path, name: str) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for each in (name, "fine"):
+            archive.addfile(tarfile.TarInfo(each))
+    root = tmp_path / "root"
+    root.mkdir()
+    root.joinpath("way").symlink_to("..")
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as archive:
+        unpack(archive, root)
+    assert {path.name for path in root.iterdir()} == {"way", "fine"}
+    assert {path.name for path in tmp_path.iterdir()} == {"root"}
+
+
+def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    root = tmp_path / "root"
+    root.mkdir()
+    root.joinpath("file").symlink_to(victim)
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as archive:
+        unpack(archive, root)
+    assert victim.read_text() == "kept"
+    assert root.joinpath("file").read_text() == ""
 
 
 def test_a_copy_that_fails_is_an_error(sides: Sides) -> None:
