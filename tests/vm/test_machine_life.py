@@ -105,7 +105,7 @@ def test_a_second_up_does_nothing(project: Project) -> None:
         began = time.monotonic()
         project.run("up", *_HARDWARE)
         took_s.append(time.monotonic() - began)
-    assert min(took_s) < 2  # 0.3 s where nothing else runs
+    assert min(took_s) < 5  # 0.3 s where nothing else runs; a start takes far longer
     assert project.status()["pid"] == before
 
 
