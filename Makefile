@@ -28,7 +28,7 @@ test-vm: ## the kernel's own link engine on Debian's kernel, in a machine that Q
 	@scripts/setup run test vm
 	@scripts/system-packages --unpack .vm vm-guest
 	.venv/bin/python -m tests.vm $(ARGS)
-	.venv/bin/python -m pytest tests/vm/test_image_build.py tests/vm/test_machine_life.py
+	.venv/bin/python -m pytest tests/vm/test_image_build.py tests/vm/test_machine_life.py tests/vm/test_work_in_machine.py
 
 check: check-page docs ## ruff, strict mypy, the layer test; tsc, biome and vitest for the page; the site of docs/
 	.venv/bin/ruff check .

@@ -92,7 +92,9 @@ def _entering(cwd: str | None) -> str:
 
 
 def _env(env: Mapping[str, str]) -> str:
-    return shlex.join(["env", *(f"{name}={value}" for name, value in ({"PATH": _PATH} | dict(env)).items())])
+    # Where commands run as root by sudo, root is who called: results shall not go to the guest's own user.
+    unset = [word for name in ("UID", "GID", "USER", "COMMAND") for word in ("-u", f"SUDO_{name}")]
+    return shlex.join(["env", *unset, *(f"{name}={value}" for name, value in ({"PATH": _PATH} | dict(env)).items())])
 
 
 def _quoted(path: Path) -> str:

@@ -47,11 +47,11 @@ def are_shared(files: Iterable[Path], workspace: Path) -> bool:
     )
 
 
-def in_app(path: Path, workspace: Path) -> PurePosixPath:
-    """Where the guest has a path of the workspace."""
+def in_app(path: Path, workspace: Path, app: PurePosixPath = APP) -> PurePosixPath:
+    """Where the guest has a path of the workspace, which is there at `app`."""
     written = _normal(path)
     base = workspace if written.is_relative_to(workspace) else workspace.resolve()
-    return APP.joinpath(*written.relative_to(base).parts)
+    return app.joinpath(*written.relative_to(base).parts)
 
 
 def stage_sims(guest: Place, files: Iterable[Path], cwd: Path) -> PurePosixPath:
@@ -71,15 +71,18 @@ def stage_sims(guest: Place, files: Iterable[Path], cwd: Path) -> PurePosixPath:
     return _SIMS / name
 
 
-def link_path(guest: Place, path: Path, place: PurePosixPath) -> PurePosixPath:
+def link_path(guest: Place, path: Path, place: PurePosixPath, *, is_over: bool = False) -> PurePosixPath:
     """Lets a directory of this machine be found under its own path, if the guest has nothing there; what leads to it.
+
+    `is_over` says that what the guest has there is this machine's too, such as a part of the project.
 
     Messages name it as people know it, and programs find what their compiler knew (Rust: `env!("CARGO_MANIFEST_DIR")`).
     """
     if path.parts[1] in _TAKEN:
         return place
     here = shlex.quote(str(path))
-    is_same, is_used = f"[ {here} -ef {place} ]", f'[ -n "$(ls -A {here} 2>/dev/null)" ]'
+    is_same = f"[ {here} -ef {place} ]"
+    is_used = "false" if is_over else f'[ -n "$(ls -A {here} 2>/dev/null)" ]'
     made = f"{{ sudo -n mkdir -p {here} && sudo -n mount --bind {place} {here}; }}"
     said = guest.output(["sh", "-c", f"{is_same} || {is_used} || {made}; {is_same} && echo same || true"])
     return PurePosixPath(path) if said.strip() == "same" else place

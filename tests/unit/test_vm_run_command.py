@@ -92,7 +92,7 @@ def test_a_sim_of_the_project_runs_there(machines: Machines, monkeypatch: pytest
     machines.guest.exit_code = 5
     assert call("run", "sims/a.toml") == 5
     (ran,) = machines.guest.ran
-    expected = ["/environment/bin/patchbay", "run", "--project-root", "/app", "--no-build", "--work-dir", "/work"]
+    expected = ["/environment/bin/patchbay", "run", "--no-build", "--project-root", "/app", "--work-dir", "/work"]
     assert ran["argv"] == [*expected, "--", "sims/a.toml"]
     assert ran["cwd"] == "/app"
     assert ran["env"]["RUST_LOG"] == "debug"

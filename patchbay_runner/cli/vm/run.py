@@ -100,23 +100,28 @@ def run(
     if junit:
         prepare_export(junit, None)
     inside = enter(settings, version, is_recreating=is_recreating)
-    work_in_guest = link_path(inside.guest, settings.work, WORK)
-    arguments = ["--work-dir", str(work_in_guest), *written_options(ctx, _PASSED)]
+    app = link_path(inside.guest, settings.workspace, APP)
+    is_below = app != APP and settings.work.is_relative_to(settings.workspace)
+    work_there = link_path(inside.guest, settings.work, WORK, is_over=is_below)
+    arguments = ["--project-root", str(app), "--work-dir", str(work_there), *written_options(ctx, _PASSED)]
     arguments += _durations(inside, earlier_runs)
     with _brought_home(junit, settings) as export, served(inside.guest, (bind or BIND) if is_opening else None) as page:
         arguments += ["--junit", str(export)] if export else []
         arguments += page
         tty = is_terminal() and not as_json
-        return _run(inside, Named(texts, loaded.files), programs, settings, arguments, tty=tty)
+        return _run(
+            inside, Named(texts, loaded.files), programs, arguments, workspace=settings.workspace, app=app, tty=tty
+        )
 
 
 def _run(
     inside: Inside,
     named: Named,
     programs: Mapping[str, Path],
-    settings: Settings,
     arguments: Sequence[str],
     *,
+    workspace: Path,
+    app: PurePosixPath,
     tty: bool,
 ) -> int:
     guest = inside.guest
@@ -125,8 +130,8 @@ def _run(
         for name, place in stage_programs(guest, programs).items()
         for argument in ("--binary", f"{name}:path:{place}")
     ]
-    command = ["patchbay", "run", "--project-root", str(APP), "--no-build", *binaries, *arguments, "--"]
-    cwd, sims = place_sims(guest, named, settings.workspace)
+    command = ["patchbay", "run", "--no-build", *binaries, *arguments, "--"]
+    cwd, sims = place_sims(guest, named, workspace, app)
     return inside.run([*command, *sims], cwd=cwd, tty=tty)
 
 

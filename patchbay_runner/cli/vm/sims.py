@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from patchbay_runner.vm.staging import Place, are_shared, in_app, stage_sims
+from patchbay_runner.vm.staging import APP, Place, are_shared, in_app, stage_sims
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -16,15 +16,18 @@ class Named(msgspec.Struct, frozen=True):
     files: tuple[Path, ...]
 
 
-def place_sims(guest: Place, named: Named, workspace: Path) -> tuple[PurePosixPath, list[str]]:
+def place_sims(
+    guest: Place, named: Named, workspace: Path, app: PurePosixPath = APP
+) -> tuple[PurePosixPath, list[str]]:
     """The working directory in the guest, and how the sims are named there: relative to it where they are so here.
 
-    Messages keep their words thereby. What the guest does not see of the files is copied to it.
+    Messages keep their words thereby, at best where `app`, the guest's place of the workspace, is called as it is here.
+    What the guest does not see of the files is copied to it.
     """
     cwd = Path.cwd()
     if are_shared([*named.files, cwd], workspace):
-        return in_app(cwd, workspace), [
-            str(in_app(Path(text), workspace)) if Path(text).is_absolute() else text for text in named.texts
+        return in_app(cwd, workspace, app), [
+            str(in_app(Path(text), workspace, app)) if Path(text).is_absolute() else text for text in named.texts
         ]
     root = stage_sims(guest, named.files, cwd)
     below = [str(root) + text if Path(text).is_absolute() else text for text in named.texts]
