@@ -24,11 +24,9 @@ test: ## install what is missing, then the whole test suite (as root: netns twic
 	@scripts/setup run test
 	@scripts/test
 
-test-vm: ## the kernel's own link engine on Debian's kernel, in a machine that QEMU emulates (ARGS goes to pytest)
+test-vm: ## patchbay-vm with a real machine, and in it the kernel's own link engine (ARGS goes to pytest)
 	@scripts/setup run test vm
-	@scripts/system-packages --unpack .vm vm-guest
-	.venv/bin/python -m tests.vm $(ARGS)
-	.venv/bin/python -m pytest tests/vm/test_image_build.py tests/vm/test_machine_life.py tests/vm/test_work_in_machine.py
+	.venv/bin/python -m pytest tests/vm $(ARGS)
 
 check: check-page docs ## ruff, strict mypy, the layer test; tsc, biome and vitest for the page; the site of docs/
 	.venv/bin/ruff check .
@@ -75,5 +73,5 @@ docs-serve: ## the same on http://localhost:8000/, built anew whatever is writte
 	@.venv/bin/python -m book serve
 
 clean: ## remove what the other targets made, .venv included
-	rm -rf .venv .vm .cache site ui/node_modules patchbay_runner/server/static .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .qemu-vm .cache site ui/node_modules patchbay_runner/server/static .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ FRAME = 1514
 PAYLOAD = 1472
 RATES_KBIT = [2_000, 20_000] if SLOW else [2_000, 20_000, 54_000, 200_000]
 # How much less than a rate may pass, and how much more. An emulated processor that others hold up for more than the
-# 4 ms that the bucket makes good loses some of it, the more the faster; tests/vm reads the exact rate from the kernel.
+# 4 ms that the bucket makes good loses some of it, the more the faster; tests/netem reads the exact rate.
 LESS, MORE = (0.25, 0.06) if SLOW else (0.03, 0.03)
 
 

@@ -1,4 +1,4 @@
-"""The archive that the virtual machine of `make test-vm` starts from."""
+"""The archive that a virtual machine starts from."""
 
 from __future__ import annotations
 

@@ -16,10 +16,7 @@ from patchbay_runner.vm.image.store import Store
 from tests.unit.binaries_support import task
 from tests.vm.conftest import VM
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif("PATCHBAY_TEST_EMULATED_PROCESSOR" in os.environ, reason="a machine in a machine"),
-]
+pytestmark = pytest.mark.timeout(900)
 # A build writes several hundred megabytes.
 _SMALL_MB = 40
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,8 +31,8 @@ from patchbay_runner.model.topology import Device, Interface, Router, Topology
 ROUTER = "router"
 # The suite runs once more with "netem" where the kernel has it.
 ENGINE = os.environ.get("PATCHBAY_TEST_LINK_ENGINE", "emulator")
-# A processor that a program emulates is slow, and stands still when that program does (tests/vm).
-SLOW = "PATCHBAY_TEST_EMULATED_PROCESSOR" in os.environ
+# A processor that a program emulates is slow, and stands still when that program does: QEMU's calls itself TCG.
+SLOW = "QEMU TCG" in Path("/proc/cpuinfo").read_text()
 _ANSWER_BYTES = 1 << 18
 SO_TIMESTAMPNS = 64  # with 64-bit times on every machine
 UDP_SEGMENT = 103  # linux/udp.h
