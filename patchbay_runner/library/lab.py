@@ -61,7 +61,7 @@ class Lab:
     ) -> None:
         settings = {"ipv6_provisioning": ipv6_provisioning, "ipv6_dad": ipv6_dad}
         topology = values.topology_of({"lab": settings}, callers_line())
-        self._begin(topology, label, seed, record_directory(label, outdir, outdir_base), capture)
+        self._begin(topology, label, seed, (outdir, outdir_base), capture)
 
     @classmethod
     def load(
@@ -89,8 +89,7 @@ class Lab:
         plan = only_plan(Path(path), matrix or {})
         lab = cls.__new__(cls)
         label = Path(path).stem if label is None else label
-        directory = record_directory(label, outdir, outdir_base)
-        lab._begin(plan.topology, label, plan.seed if seed is None else seed, directory, capture)
+        lab._begin(plan.topology, label, plan.seed if seed is None else seed, (outdir, outdir_base), capture)
         return lab
 
     def _begin(
@@ -98,12 +97,12 @@ class Lab:
         topology: Topology,
         label: str,
         seed: int | None,
-        outdir: Path | None,
+        places: tuple[str | Path | None, str | Path | None],
         capture: bool | Mapping[str, object],
     ) -> None:
-        self.label = label
-        self.outdir = outdir
         packets = values.capture_of(capture, callers_line())
+        self.label = label
+        self.outdir = outdir = record_directory(label, *places)
         if packets is not None and outdir is None:
             raise LabError("packets are captured into its record: name outdir or outdir_base, or set PATCHBAY_OUTDIR")
         record = None if outdir is None else RecordJob(str(outdir), label, record_owner(), packets)

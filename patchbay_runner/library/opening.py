@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from patchbay_runner.errors import Diagnostic, InputError, LabError
+from patchbay_runner.library import logs
 from patchbay_runner.loader import load_network
 from patchbay_runner.model.plan import Plan
 from patchbay_runner.results.files import Owner, calling_user, make_directories
@@ -26,14 +27,19 @@ def only_plan(path: Path, matrix: Mapping[str, object]) -> Plan:
 
 
 def record_directory(label: str, outdir: str | Path | None, base: str | Path | None) -> Path | None:
-    """Where the record goes; the environment's place is for whoever named none. Raises LabError, HostError."""
+    """Where the record goes; the environment's place is for whoever named none.
+
+    Raises LabError, HostError, and InputError when what the environment wants to have logged is malformed.
+    """
+    base = base or os.environ.get("PATCHBAY_OUTDIR")
+    if outdir is not None or base:
+        logs.directives(os.environ)  # which nothing is made for when it is wrong
     if outdir is not None:
         exact = Path(outdir).absolute()
         if exact.exists() and is_held(exact):
             raise LabError(f"another lab writes its record to {exact}")
         make_directories(exact, record_owner())  # the sandbox could not say why it cannot be written to
         return exact
-    base = base or os.environ.get("PATCHBAY_OUTDIR")
     return new_directory(Path(base).absolute(), label, record_owner()) if base else None
 
 
