@@ -1,6 +1,7 @@
 """What every suite shares: where the checkout is, the netns marker, and Hypothesis without a stopwatch."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ _IS_CI = bool(os.environ.get("CI"))
 # they print is not the result of the CI step.
 for _name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's way to be deaf would be inherited by all that tests start
 
 CHECKOUT = Path(__file__).parent.parent
 

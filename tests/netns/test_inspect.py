@@ -220,7 +220,9 @@ def test_a_person_is_told_nodes_addresses_and_commands(user: User, tmp_path: Pat
 def test_after_sigkill_nothing_is_left_also_with_a_stopped_program(user: User, tmp_path: Path) -> None:
     somebody = other(user, tmp_path)
     process, _ = somebody.inspect("net.toml")
-    inside = somebody.popen("run-in", "client", "--", "sh", "-c", "echo begun; sleep 86398", stdout=subprocess.PIPE)
+    # In a group of its own: the kernel lets a group that nobody controls go on when one of its processes ends.
+    program = ("run-in", "client", "--", "sh", "-c", "echo begun; sleep 86398")
+    inside = somebody.popen(*program, stdout=subprocess.PIPE, process_group=0)
     with process, inside:
         assert inside.stdout is not None and inside.stdout.readline()
         inside.send_signal(signal.SIGSTOP)
