@@ -33,6 +33,7 @@ def machine(images: Path) -> Iterator[str]:
         # A probe that sends faster than an emulated processor receives must lose nothing of its own.
         larger = command("ssh", "--name", _NAME, "--", "sudo", "sysctl", "-w", f"net.core.rmem_max={64 << 20}")
         assert larger.returncode == 0, larger.stderr
+        assert "unable to resolve host" not in larger.stderr, "the guest does not know its own name"
         yield _NAME
     finally:
         command("down", "--name", _NAME)
