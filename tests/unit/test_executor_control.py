@@ -25,8 +25,7 @@ from tests.unit.executor_support import Bench, sh
 
 READY = (Capture(name="ready", regex="ready.*"),)
 # Says how it was signalled, and goes on.
-# A dash that runs a program in the foreground loses a signal at times: its child, by vfork, has the same memory.
-TALKER = sh('for s in HUP USR1; do trap "echo got $s" $s; done; echo ready; while :; do sleep 100 & wait $!; done')
+TALKER = sh('for s in HUP USR1; do trap "echo got $s" $s; done; echo ready; while :; do sleep 0.01; done')
 ENDED = WaitForCapture(capture="server.exit_code", timeout_s=30.0)
 GOT = (*READY, Capture(name="got", regex="got (.*)"))
 
@@ -48,7 +47,7 @@ def ready(count: int = 1) -> WaitForCapture:
 
 def test_stop_waits_for_the_end_and_records_it(bench: Bench) -> None:
     recorder = bench.passes(
-        server(*sh("trap 'sleep 0.1; echo bye; exit 7' TERM; echo ready; while :; do sleep 100 & wait $!; done")),
+        server(*sh("trap 'sleep 0.1; echo bye; exit 7' TERM; echo ready; while :; do sleep 0.01; done")),
         ready(),
         Stop(id="server"),
         Run(id="after", device="web", cmd=("true",)),
