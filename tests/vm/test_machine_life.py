@@ -17,9 +17,13 @@ import pytest
 
 pytestmark = pytest.mark.timeout(900)
 _COMMAND = (sys.executable, "-c", "from patchbay_runner.__main__ import vm; vm()")
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 _HARDWARE = ("--memory-mb", "768", "--cpus", "2", "--disk-gb", "6")
 _SOON_S = 120.0
+
+
+def environment() -> dict[str, str]:
+    """What says, among much else, where the tests' image is."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 class Project:
@@ -30,13 +34,13 @@ class Project:
         self.state = root / ".qemu-vm" / "patchbay-vm"
 
     def start(self, *arguments: str, **more: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*_COMMAND, *arguments], cwd=self.root, env=_ENVIRONMENT, **more)
+        return subprocess.Popen([*_COMMAND, *arguments], cwd=self.root, env=environment(), **more)
 
     def run(self, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(
             [*_COMMAND, *arguments],
             cwd=self.root,
-            env=_ENVIRONMENT,
+            env=environment(),
             capture_output=True,
             text=True,
             timeout=600,
@@ -149,7 +153,7 @@ def on_a_terminal(project: Project, arguments: Sequence[str], awaited: bytes, ty
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(project.root)
-        os.execve(_COMMAND[0], [*_COMMAND, *arguments], _ENVIRONMENT)
+        os.execve(_COMMAND[0], [*_COMMAND, *arguments], environment())
     seen = b""
     while awaited not in seen:
         seen += os.read(terminal, 1024)
