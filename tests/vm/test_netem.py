@@ -27,7 +27,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def machine(images: Path) -> Iterator[str]:
     """The name of one whose /app is this checkout."""
     assert images.is_dir()
-    up = command("up", "--name", _NAME, "--memory-mb", "1536", "--cpus", "2")
+    up = command("up", "--recreate", "--name", _NAME, "--memory-mb", "1536", "--cpus", "2")
     try:
         assert up.returncode == 0, up.stderr
         # A probe that sends faster than an emulated processor receives must lose nothing of its own.
